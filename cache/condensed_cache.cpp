@@ -1,0 +1,145 @@
+#include "cache/condensed_cache.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace condensed::cache {
+
+using kernels::DType;
+using kernels::Frame;
+using kernels::KvRun;
+using kernels::KvSlot;
+
+CondensedCache::CondensedCache(kernels::Backend& backend, const CacheShape& shape, const StreamWindow& window)
+    : backend_(backend), shape_(shape), window_(window) {
+  assert(window.sinks >= 0 && window.window >= 1);
+}
+
+std::int64_t CondensedCache::cache_position(std::int64_t row) const {
+  return std::min(size() + row, window_.capacity());
+}
+
+std::int64_t CondensedCache::slot_of(std::int64_t position) const {
+  const std::int64_t sinks = window_.sinks;
+  return position < sinks ? position : sinks + (position - sinks) % window_.window;
+}
+
+KvSlot CondensedCache::slot_address(int owner, std::int64_t slot) const {
+  const Block& block = blocks_[slot / kBlockTokens];
+  const std::int64_t head_elements = block.n_slots * shape_.head_dim;
+  const std::int64_t plane_elements = head_elements * shape_.n_kv_heads;
+  const std::int64_t first = 2 * owner * plane_elements + (slot % kBlockTokens) * shape_.head_dim;
+  const auto element_bytes = static_cast<std::int64_t>(kernels::bytes_of(shape_.dtype));
+  return {.keys = block.memory.get() + first * element_bytes,
+          .values = block.memory.get() + (first + plane_elements) * element_bytes,
+          .head_stride = static_cast<std::int32_t>(head_elements)};
+}
+
+void CondensedCache::grow_to(std::int64_t n_slots) {
+  std::int64_t allocated = static_cast<std::int64_t>(blocks_.size()) * kBlockTokens;
+  while (allocated < n_slots) {
+    // The last block is cut to what the window can ever use.
+    const std::int64_t block_slots = std::min(kBlockTokens, window_.capacity() - allocated);
+    const std::size_t block_bytes = static_cast<std::size_t>(block_slots) * shape_.bytes_per_token();
+    blocks_.push_back({.memory = backend_.allocate(block_bytes), .n_slots = block_slots});
+    bytes_ += block_bytes;
+    allocated += kBlockTokens;
+  }
+}
+
+void CondensedCache::add_cached_runs(int owner, std::int64_t first, std::int64_t end, Frame frame,
+                                     std::vector<KvRun>& runs) const {
+  while (first < end) {
+    const std::int64_t slot = slot_of(first);
+    // A run ends with its block and, at the ring's seam, with the last slot.
+    const std::int64_t block_end = std::min((slot / kBlockTokens + 1) * kBlockTokens, window_.capacity());
+    const std::int64_t n_tokens = std::min(end - first, block_end - slot);
+    const KvSlot address = slot_address(owner, slot);
+    runs.push_back({.keys = address.keys,
+                    .values = address.values,
+                    .n_tokens = static_cast<std::int32_t>(n_tokens),
+                    .token_stride = shape_.head_dim,
+                    .head_stride = address.head_stride,
+                    .dtype = shape_.dtype,
+                    .frame = frame});
+    first += n_tokens;
+  }
+}
+
+void CondensedCache::add_pending_run(std::int64_t first, std::int64_t end, Frame frame,
+                                     const PendingRows& pending, std::vector<KvRun>& runs) const {
+  if (first >= end) {
+    return;
+  }
+  const std::int64_t kv_dim = static_cast<std::int64_t>(shape_.n_kv_heads) * shape_.head_dim;
+  const std::int64_t offset = (first - position_) * kv_dim;
+  runs.push_back({.keys = reinterpret_cast<const std::byte*>(pending.keys + offset),
+                  .values = reinterpret_cast<const std::byte*>(pending.values + offset),
+                  .n_tokens = static_cast<std::int32_t>(end - first),
+                  .token_stride = static_cast<std::int32_t>(kv_dim),
+                  .head_stride = shape_.head_dim,
+                  .dtype = DType::f32,
+                  .frame = frame});
+}
+
+void CondensedCache::visible_runs(int owner, std::int64_t row, const Visibility& visibility,
+                                  const PendingRows& pending, std::vector<KvRun>& runs) const {
+  const std::int64_t query = position_ + row;
+  // Sinks are counted in cache positions, the window in stream positions: distances agree where both apply.
+  std::int64_t first_sink = 0;
+  std::int64_t first_window = std::max(position_ - n_window_, query - window_.window);
+  if (visibility.sliding_window > 0) {
+    first_sink = std::max<std::int64_t>(0, cache_position(row) - visibility.sliding_window + 1);
+    first_window = std::max(first_window, query - visibility.sliding_window + 1);
+  }
+  first_window = std::max(first_window, window_.sinks);
+  const std::int64_t end = query + (visibility.self ? 1 : 0);
+  const std::int64_t sinks_end = std::min(window_.sinks, end);
+
+  add_cached_runs(owner, first_sink, std::min(sinks_end, n_sinks_), Frame::sink, runs);
+  add_pending_run(std::max(first_sink, position_), sinks_end, Frame::sink, pending, runs);
+  add_cached_runs(owner, first_window, std::min(end, position_), Frame::stream, runs);
+  add_pending_run(std::max(first_window, position_), end, Frame::stream, pending, runs);
+}
+
+void CondensedCache::append(std::int64_t n_rows, std::span<const PendingRows> pending) {
+  assert(static_cast<int>(pending.size()) == shape_.n_owners);
+  const std::int64_t end = position_ + n_rows;
+  const std::int64_t sinks_end = std::min(end, window_.sinks);
+  // Of a long append only the last `window` tokens stay: each slot is written once.
+  const std::int64_t first_kept = std::max({position_, end - window_.window, window_.sinks});
+  const std::size_t kv_dim = static_cast<std::size_t>(shape_.n_kv_heads) * shape_.head_dim;
+
+  const auto store = [&](std::int64_t first, std::int64_t last) {
+    if (first >= last) {
+      return;
+    }
+    for (std::int64_t position = first; position < last; ++position) {
+      grow_to(slot_of(position) + 1);
+    }
+    const auto offset = static_cast<std::size_t>(first - position_) * kv_dim;
+    const auto elements = static_cast<std::size_t>(last - first) * kv_dim;
+    for (int owner = 0; owner < shape_.n_owners; ++owner) {
+      append_slots_.clear();
+      for (std::int64_t position = first; position < last; ++position) {
+        append_slots_.push_back(slot_address(owner, slot_of(position)));
+      }
+      backend_.store_kv({pending[owner].keys + offset, elements}, {pending[owner].values + offset, elements},
+                        shape_.head_dim, shape_.dtype, append_slots_);
+    }
+  };
+  store(position_, sinks_end);
+  store(first_kept, end);
+
+  n_sinks_ = std::max(n_sinks_, sinks_end);
+  n_window_ = std::min(window_.window, n_window_ + end - std::max(position_, std::min(end, window_.sinks)));
+  position_ = end;
+}
+
+void CondensedCache::skip(std::int64_t n_tokens) {
+  assert(n_sinks_ == window_.sinks && n_tokens >= 0);
+  position_ += n_tokens;
+  n_window_ = 0;
+}
+
+}  // namespace condensed::cache

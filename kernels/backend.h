@@ -1,0 +1,145 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "kernels/dtype.h"
+
+namespace condensed::kernels {
+
+class Backend;
+
+struct MemoryRelease {
+  Backend* backend = nullptr;
+  void operator()(std::byte* data) const noexcept;
+};
+
+/// A block of the backend's memory. The backend must outlive it.
+using Memory = std::unique_ptr<std::byte[], MemoryRelease>;
+
+/// A weight matrix [rows, cols], row-major, as it lies in the checkpoint.
+struct MatrixView {
+  DType dtype = DType::f32;
+  const std::byte* data = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+};
+
+/// A weight matrix [rows, cols] in whatever layout a backend computes with. Only that backend looks inside.
+class Matrix {
+ public:
+  Matrix(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols) {}
+  virtual ~Matrix() = default;
+  Matrix(const Matrix&) = delete;
+  Matrix& operator=(const Matrix&) = delete;
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  /// What one pass over the matrix reads.
+  virtual std::size_t bytes() const = 0;
+
+ private:
+  std::int64_t rows_;
+  std::int64_t cols_;
+};
+
+/// Which of a query's two rotations matches a run of keys: window keys are rotated by their place in the
+/// stream, sink keys by their place in the cache (see docs/design.md, "Two frames").
+enum class Frame : std::uint8_t { stream, sink };
+
+/// Cached tokens evenly spaced in memory. Element d of head h of token j is at
+/// `[h * head_stride + j * token_stride + d]` of `keys` and of `values`.
+struct KvRun {
+  const std::byte* keys = nullptr;
+  const std::byte* values = nullptr;
+  std::int32_t n_tokens = 0;
+  std::int32_t token_stride = 0;  // elements
+  std::int32_t head_stride = 0;   // elements
+  DType dtype = DType::f32;
+  Frame frame = Frame::stream;
+};
+
+/// The place of one token in a cache: element d of head h is at `[h * head_stride + d]`.
+struct KvSlot {
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+  std::int32_t head_stride = 0;  // elements
+};
+
+struct AttentionShape {
+  int n_heads = 0;
+  int n_kv_heads = 0;  // divides n_heads
+  int head_dim = 0;    // even
+};
+
+enum class Epilogue : std::uint8_t { store, add };
+
+/// The arithmetic of the model on one device. Spans of float are the backend's own memory (see allocate()).
+/// A row's result depends on that row alone: never on how many rows there are or where it stands among them.
+/// One thread calls at a time. Sizes are the caller's duty; shapes are asserted.
+class Backend {
+ public:
+  Backend() = default;
+  virtual ~Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  virtual std::string_view name() const = 0;
+
+  /// Zeroed, aligned to 64 bytes. Throws std::bad_alloc.
+  virtual Memory allocate(std::size_t bytes) = 0;
+  virtual void upload(std::span<const float> host, std::span<float> device) = 0;
+  virtual void download(std::span<const float> device, std::span<float> host) = 0;
+
+  /// `view` must stay valid as long as the matrix: a backend may compute on it in place.
+  virtual std::unique_ptr<Matrix> load_matrix(const MatrixView& view) = 0;
+
+  /// out[r] = table[tokens[r]]; out: [tokens, table.cols].
+  virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<float> out) = 0;
+
+  /// out[r] = x[r] / sqrt(mean(x[r]²) + epsilon) · weight; x, out: [rows, weight.size()].
+  virtual void rms_norm(std::span<const float> x, std::span<const float> weight, float epsilon,
+                        std::span<float> out) = 0;
+
+  /// out = x · weightᵀ, or out += it; x: [rows, weight.cols], out: [rows, weight.rows].
+  virtual void matmul(const Matrix& weight, std::span<const float> x, std::span<float> out,
+                      Epilogue epilogue) = 0;
+
+  /// Rotary embedding, rotate-half layout; x, out: [rows, n_heads, head_dim], may be the same memory.
+  /// angles: [rows, head_dim]: head_dim/2 cosines, then as many sines.
+  virtual void rotate(std::span<const float> x, std::span<const float> angles, int head_dim,
+                      std::span<float> out) = 0;
+
+  /// Softmax attention, scaled by head_dim^-1/2, of each row over its own runs (none: a zero row).
+  /// queries_stream, queries_sink, out: [rows, n_heads, head_dim]. Row r sees
+  /// runs[run_begin[r] … run_begin[r + 1]); run_begin: [rows + 1].
+  virtual void attend(const AttentionShape& shape, std::span<const float> queries_stream,
+                      std::span<const float> queries_sink, std::span<const KvRun> runs,
+                      std::span<const std::int32_t> run_begin, std::span<float> out) = 0;
+
+  /// gate = gate · sigmoid(gate) · up, element by element.
+  virtual void swiglu(std::span<float> gate, std::span<const float> up) = 0;
+
+  /// Writes row r of keys and values, [slots, n_kv_heads, head_dim] each, to slots[r], converted to dtype.
+  virtual void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
+                        std::span<const KvSlot> slots) = 0;
+
+  virtual void copy(std::span<const float> from, std::span<float> to) = 0;
+  virtual void fill_zero(std::span<float> x) = 0;
+
+  /// max |a - b|, 0 for empty spans; a NaN anywhere counts as infinity. Waits for the device.
+  virtual float max_abs_difference(std::span<const float> a, std::span<const float> b) = 0;
+
+ private:
+  friend struct MemoryRelease;
+  virtual void release(std::byte* data) noexcept = 0;
+};
+
+inline void MemoryRelease::operator()(std::byte* data) const noexcept {
+  backend->release(data);
+}
+
+}  // namespace condensed::kernels

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/backend.h"
+
+/// The arithmetic of the AVX2 backend, one call per thread and range. The files behind it are compiled with
+/// AVX2, FMA and F16C: they use intrinsics and plain pointers only, since an inline function of the standard
+/// library, compiled there, could replace the one that the rest of the program runs on older processors.
+///
+/// Every sum has one fixed order that follows from its length alone, whatever the blocking: lane l of one
+/// 8-lane accumulator adds elements l, l + 8, l + 16, …, absent elements counting as zero, then the lanes are
+/// added pairwise.
+namespace condensed::kernels::avx2 {
+
+/// out[i] = float(data[i])
+void convert(DType dtype, const std::byte* data, std::int64_t n, float* out);
+
+/// Output columns [begin, end) of out = x · weightᵀ (Epilogue::add: out +=).
+/// x: [rows, weight.cols], out: [rows, weight.rows].
+void matmul(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin, std::int64_t end,
+            float* out, Epilogue epilogue);
+
+/// out = x / sqrt(mean(x²) + epsilon) · weight; all [n].
+void rms_norm(const float* x, const float* weight, std::int64_t n, float epsilon, float* out);
+
+/// One head: x, out: [head_dim], may be the same. angles: head_dim/2 cosines, then as many sines.
+void rotate(const float* x, const float* angles, std::int64_t head_dim, float* out);
+
+/// gate = gate · sigmoid(gate) · up; [n].
+void swiglu(float* gate, const float* up, std::int64_t n);
+
+/// The query heads that share one key-value head, in one row.
+struct AttentionGroup {
+  const float* queries_stream = nullptr;  // [group, head_dim]
+  const float* queries_sink = nullptr;    // [group, head_dim]
+  const KvRun* runs = nullptr;            // [n_runs]
+  std::int64_t n_runs = 0;
+  std::int64_t kv_head = 0;
+  std::int64_t group = 0;
+  std::int64_t head_dim = 0;
+  float* out = nullptr;  // [group, head_dim]
+};
+
+std::size_t attention_scratch_floats(std::int64_t group, std::int64_t head_dim);
+
+/// scratch: [attention_scratch_floats()], aligned to 32 bytes.
+void attend(const AttentionGroup& heads, float* scratch);
+
+}  // namespace condensed::kernels::avx2

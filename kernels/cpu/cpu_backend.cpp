@@ -1,0 +1,137 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/cpu/avx2_kernels.h"
+
+namespace condensed::kernels {
+
+namespace {
+
+// A range of a loop is at least this much work, and a loop of less than that stays on one thread. Units:
+// about the time of one multiply-add that reads its weight from the second-level cache.
+constexpr std::int64_t kRangeWork = 64 * 1024;
+constexpr std::int64_t kExpWork = 8;
+// A range's weights are read once for each block of rows: they should stay in the second-level cache.
+constexpr std::int64_t kRangeBytes = 256 * 1024;
+constexpr std::int64_t kOutputBlock = 24;  // a multiple of every kernel's block of outputs
+
+std::int64_t ssize_of(std::span<const float> x) {
+  return static_cast<std::int64_t>(x.size());
+}
+
+std::int64_t range_size(std::int64_t work_per_item) {
+  return std::max<std::int64_t>(1, kRangeWork / std::max<std::int64_t>(1, work_per_item));
+}
+
+std::int64_t matmul_range_size(const MatrixView& weight, std::int64_t rows) {
+  const auto row_bytes = weight.cols * static_cast<std::int64_t>(bytes_of(weight.dtype));
+  const std::int64_t by_work = range_size(rows * weight.cols);
+  const std::int64_t outputs = std::min(by_work, std::max<std::int64_t>(1, kRangeBytes / row_bytes));
+  return (outputs + kOutputBlock - 1) / kOutputBlock * kOutputBlock;
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(int n_threads) : team_(n_threads), scratch_(static_cast<std::size_t>(team_.size())) {}
+
+void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<float> out) {
+  const MatrixView& view = HostMatrix::view_of(table);
+  assert(out.size() == tokens.size() * view.cols);
+  const auto row_bytes = view.cols * static_cast<std::int64_t>(bytes_of(view.dtype));
+  for (std::size_t r = 0; r < tokens.size(); ++r) {
+    assert(tokens[r] >= 0 && tokens[r] < view.rows);
+    avx2::convert(view.dtype, view.data + tokens[r] * row_bytes, view.cols, out.data() + r * view.cols);
+  }
+}
+
+void CpuBackend::rms_norm(std::span<const float> x, std::span<const float> weight, float epsilon,
+                          std::span<float> out) {
+  assert(x.size() == out.size() && x.size() % weight.size() == 0);
+  const std::int64_t cols = ssize_of(weight);
+  team_.run(ssize_of(x) / cols, range_size(cols), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      avx2::rms_norm(x.data() + r * cols, weight.data(), cols, epsilon, out.data() + r * cols);
+    }
+  });
+}
+
+void CpuBackend::matmul(const Matrix& weight, std::span<const float> x, std::span<float> out,
+                        Epilogue epilogue) {
+  const MatrixView& view = HostMatrix::view_of(weight);
+  const std::int64_t rows = ssize_of(x) / view.cols;
+  assert(ssize_of(x) == rows * view.cols && ssize_of(out) == rows * view.rows);
+  team_.run(view.rows, matmul_range_size(view, rows), [&](int, std::int64_t begin, std::int64_t end) {
+    avx2::matmul(view, x.data(), rows, begin, end, out.data(), epilogue);
+  });
+}
+
+void CpuBackend::rotate(std::span<const float> x, std::span<const float> angles, int head_dim,
+                        std::span<float> out) {
+  const std::int64_t rows = ssize_of(angles) / head_dim;
+  assert(x.size() == out.size() && ssize_of(angles) == rows * head_dim);
+  const std::int64_t row_size = rows == 0 ? 0 : ssize_of(x) / rows;
+  assert(ssize_of(x) == rows * row_size && row_size % head_dim == 0);
+  team_.run(rows, range_size(row_size), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      for (std::int64_t at = r * row_size; at < (r + 1) * row_size; at += head_dim) {
+        avx2::rotate(x.data() + at, angles.data() + r * head_dim, head_dim, out.data() + at);
+      }
+    }
+  });
+}
+
+void CpuBackend::attend(const AttentionShape& shape, std::span<const float> queries_stream,
+                        std::span<const float> queries_sink, std::span<const KvRun> runs,
+                        std::span<const std::int32_t> run_begin, std::span<float> out) {
+  const auto rows = static_cast<std::int64_t>(run_begin.size()) - 1;
+  const std::int64_t group = shape.n_heads / shape.n_kv_heads;
+  const std::int64_t group_size = group * shape.head_dim;
+  assert(ssize_of(out) == rows * shape.n_heads * shape.head_dim);
+  assert(queries_stream.size() == out.size() && queries_sink.size() == out.size());
+  reserve_scratch(avx2::attention_scratch_floats(group, shape.head_dim));
+
+  std::int64_t n_tokens = 0;
+  for (const KvRun& run : runs) {
+    n_tokens += run.n_tokens;
+  }
+  const std::int64_t work_per_item = 2 * group_size * (n_tokens / std::max<std::int64_t>(1, rows) + 1);
+  team_.run(rows * shape.n_kv_heads, range_size(work_per_item),
+            [&](int thread, std::int64_t begin, std::int64_t end) {
+              auto* scratch = reinterpret_cast<float*>(scratch_[static_cast<std::size_t>(thread)].get());
+              for (std::int64_t item = begin; item < end; ++item) {
+                const std::int64_t row = item / shape.n_kv_heads;
+                const std::int64_t at = item * group_size;
+                avx2::attend({.queries_stream = queries_stream.data() + at,
+                              .queries_sink = queries_sink.data() + at,
+                              .runs = runs.data() + run_begin[row],
+                              .n_runs = run_begin[row + 1] - run_begin[row],
+                              .kv_head = item % shape.n_kv_heads,
+                              .group = group,
+                              .head_dim = shape.head_dim,
+                              .out = out.data() + at},
+                             scratch);
+              }
+            });
+}
+
+void CpuBackend::swiglu(std::span<float> gate, std::span<const float> up) {
+  assert(gate.size() == up.size());
+  team_.run(ssize_of(gate), range_size(kExpWork), [&](int, std::int64_t begin, std::int64_t end) {
+    avx2::swiglu(gate.data() + begin, up.data() + begin, end - begin);
+  });
+}
+
+// One block per thread, so that no two share a cache line.
+void CpuBackend::reserve_scratch(std::size_t floats) {
+  if (floats <= scratch_floats_) {
+    return;
+  }
+  for (Memory& block : scratch_) {
+    block = allocate(floats * sizeof(float));
+  }
+  scratch_floats_ = floats;
+}
+
+}  // namespace condensed::kernels

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernels/cpu/thread_team.h"
+#include "kernels/host_backend.h"
+
+namespace condensed::kernels {
+
+/// The AVX2 kernels on a team of threads. Needs a processor with AVX2, FMA and F16C. A number never depends
+/// on how many threads there are: work is split between results, no sum is.
+class CpuBackend final : public HostBackend {
+ public:
+  /// n_threads: 0: one per processor this process may run on. Throws std::system_error.
+  explicit CpuBackend(int n_threads);
+
+  std::string_view name() const override { return "avx2"; }
+  int n_threads() const { return team_.size(); }
+
+  void embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<float> out) override;
+  void rms_norm(std::span<const float> x, std::span<const float> weight, float epsilon,
+                std::span<float> out) override;
+  void matmul(const Matrix& weight, std::span<const float> x, std::span<float> out,
+              Epilogue epilogue) override;
+  void rotate(std::span<const float> x, std::span<const float> angles, int head_dim,
+              std::span<float> out) override;
+  void attend(const AttentionShape& shape, std::span<const float> queries_stream,
+              std::span<const float> queries_sink, std::span<const KvRun> runs,
+              std::span<const std::int32_t> run_begin, std::span<float> out) override;
+  void swiglu(std::span<float> gate, std::span<const float> up) override;
+
+ private:
+  void reserve_scratch(std::size_t floats);
+
+  ThreadTeam team_;
+  std::size_t scratch_floats_ = 0;
+  std::vector<Memory> scratch_;  // [n_threads], each [scratch_floats_] for attend()
+};
+
+}  // namespace condensed::kernels

@@ -1,0 +1,84 @@
+#include "kernels/host_backend.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "kernels/element.h"
+
+namespace condensed::kernels {
+
+namespace {
+constexpr std::align_val_t kAlignment{64};
+}
+
+std::size_t HostMatrix::bytes() const {
+  return static_cast<std::size_t>(rows()) * static_cast<std::size_t>(cols()) * bytes_of(view_.dtype);
+}
+
+const MatrixView& HostMatrix::view_of(const Matrix& matrix) {
+  assert(dynamic_cast<const HostMatrix*>(&matrix) != nullptr);
+  return static_cast<const HostMatrix&>(matrix).view();
+}
+
+Memory HostBackend::allocate(std::size_t bytes) {
+  auto* data = static_cast<std::byte*>(::operator new(bytes, kAlignment));
+  std::memset(data, 0, bytes);
+  return {data, MemoryRelease{this}};
+}
+
+void HostBackend::release(std::byte* data) noexcept {
+  ::operator delete(data, kAlignment);
+}
+
+void HostBackend::upload(std::span<const float> host, std::span<float> device) {
+  copy(host, device);
+}
+
+void HostBackend::download(std::span<const float> device, std::span<float> host) {
+  copy(device, host);
+}
+
+std::unique_ptr<Matrix> HostBackend::load_matrix(const MatrixView& view) {
+  assert(view.data != nullptr && view.rows > 0 && view.cols > 0);
+  return std::make_unique<HostMatrix>(view);
+}
+
+void HostBackend::copy(std::span<const float> from, std::span<float> to) {
+  assert(from.size() == to.size());
+  std::ranges::copy(from, to.begin());
+}
+
+void HostBackend::fill_zero(std::span<float> x) {
+  std::ranges::fill(x, 0.0F);
+}
+
+void HostBackend::store_kv(std::span<const float> keys, std::span<const float> values, int head_dim,
+                           DType dtype, std::span<const KvSlot> slots) {
+  assert(keys.size() == values.size());
+  const std::size_t row_size = slots.empty() ? 0 : keys.size() / slots.size();
+  assert(keys.size() == slots.size() * row_size && row_size % head_dim == 0);
+  for (std::size_t r = 0; r < slots.size(); ++r) {
+    for (std::size_t i = 0; i < row_size; ++i) {
+      const auto head = static_cast<std::int64_t>(i / head_dim);
+      const std::int64_t at = head * slots[r].head_stride + static_cast<std::int64_t>(i % head_dim);
+      store_element(dtype, slots[r].keys, at, keys[r * row_size + i]);
+      store_element(dtype, slots[r].values, at, values[r * row_size + i]);
+    }
+  }
+}
+
+float HostBackend::max_abs_difference(std::span<const float> a, std::span<const float> b) {
+  assert(a.size() == b.size());
+  float largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const float difference = std::abs(a[i] - b[i]);
+    largest = std::isnan(difference) ? std::numeric_limits<float>::infinity() : std::max(largest, difference);
+  }
+  return largest;
+}
+
+}  // namespace condensed::kernels

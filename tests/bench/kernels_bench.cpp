@@ -1,0 +1,165 @@
+// Kernels at TinyLlama's shapes, and the memory's read bandwidth to compare them with. Matrices come from a
+// pool larger than any cache, as the layers of a model do. Run with --benchmark_repetitions for a spread.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "kernels/cpu/thread_team.h"
+#include "kernels/element.h"
+#include "kernels/make_backend.h"
+
+namespace condensed::kernels {
+
+namespace {
+
+constexpr std::size_t kPoolBytes = 256U << 20;
+
+std::span<float> floats(const Memory& memory, std::int64_t n) {
+  return {reinterpret_cast<float*>(memory.get()), static_cast<std::size_t>(n)};
+}
+
+Memory random_memory(Backend& backend, DType dtype, std::int64_t n) {
+  std::minstd_rand random(1);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  Memory memory = backend.allocate(static_cast<std::size_t>(n) * bytes_of(dtype));
+  for (std::int64_t i = 0; i < n; ++i) {
+    store_element(dtype, memory.get(), i, uniform(random));
+  }
+  return memory;
+}
+
+benchmark::Counter rate(double per_iteration) {
+  return {per_iteration, benchmark::Counter::kIsIterationInvariantRate};
+}
+
+// Argument: threads.
+void memory_read(benchmark::State& state) {
+  ThreadTeam team(static_cast<int>(state.range(0)));
+  const std::vector<std::uint64_t> words(kPoolBytes / sizeof(std::uint64_t), 1);
+  constexpr std::int64_t kUnroll = 8;
+  for (auto _ : state) {
+    team.run(std::ssize(words) / kUnroll, 4096, [&](int, std::int64_t begin, std::int64_t end) {
+      std::uint64_t sums[kUnroll] = {};
+      for (const std::uint64_t* at = words.data() + begin * kUnroll; at < words.data() + end * kUnroll;
+           at += kUnroll) {
+        for (std::int64_t i = 0; i < kUnroll; ++i) {
+          sums[i] += at[i];
+        }
+      }
+      benchmark::DoNotOptimize(sums);
+    });
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * kPoolBytes));
+}
+BENCHMARK(memory_read)->ArgName("threads")->Arg(1)->Arg(0)->UseRealTime();
+
+// Arguments: outputs, cols, rows, threads (0: all).
+void matmul(benchmark::State& state, DType dtype) {
+  const std::int64_t outputs = state.range(0);
+  const std::int64_t cols = state.range(1);
+  const std::int64_t rows = state.range(2);
+  const auto backend = make_backend("auto", static_cast<int>(state.range(3)));
+  const std::size_t matrix_bytes = static_cast<std::size_t>(outputs * cols) * bytes_of(dtype);
+  const std::size_t n_matrices = (kPoolBytes + matrix_bytes - 1) / matrix_bytes;
+  const Memory weights = backend->allocate(matrix_bytes * n_matrices);
+  const Memory one = random_memory(*backend, dtype, outputs * cols);
+  std::vector<std::unique_ptr<Matrix>> matrices;
+  for (std::size_t i = 0; i < n_matrices; ++i) {
+    std::memcpy(weights.get() + i * matrix_bytes, one.get(), matrix_bytes);
+    matrices.push_back(backend->load_matrix({dtype, weights.get() + i * matrix_bytes, outputs, cols}));
+  }
+  const Memory x = random_memory(*backend, DType::f32, rows * cols);
+  const Memory out = backend->allocate(static_cast<std::size_t>(rows * outputs) * sizeof(float));
+  std::size_t next = 0;
+  for (auto _ : state) {
+    backend->matmul(*matrices[next], floats(x, rows * cols), floats(out, rows * outputs), Epilogue::store);
+    next = (next + 1) % n_matrices;
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * matrix_bytes));
+  state.counters["flops"] = rate(2.0 * static_cast<double>(rows * outputs * cols));
+}
+
+void tinyllama_shapes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgNames({"outputs", "cols", "rows", "threads"})->UseRealTime();
+  benchmark->ArgsProduct({{2048, 5632, 32000}, {2048}, {1, 4, 16}, {0}});
+  benchmark->Args({5632, 2048, 1, 1})->Args({5632, 2048, 16, 1});
+}
+BENCHMARK_CAPTURE(matmul, bf16, DType::bf16)->Apply(tinyllama_shapes);
+BENCHMARK_CAPTURE(matmul, f32, DType::f32)->Apply(tinyllama_shapes);
+
+// A model small enough for the second-level cache, where waking threads can cost more than it gains.
+void small_shapes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgNames({"outputs", "cols", "threads"})->UseRealTime();
+  benchmark->ArgsProduct({{128, 352, 1024}, {128}, {1, 0}});
+}
+void small_matmul(benchmark::State& state) {
+  const std::int64_t outputs = state.range(0);
+  const std::int64_t cols = state.range(1);
+  const auto backend = make_backend("auto", static_cast<int>(state.range(2)));
+  const Memory weights = random_memory(*backend, DType::f32, outputs * cols);
+  const auto matrix = backend->load_matrix({DType::f32, weights.get(), outputs, cols});
+  const Memory x = random_memory(*backend, DType::f32, cols);
+  const Memory out = backend->allocate(static_cast<std::size_t>(outputs) * sizeof(float));
+  for (auto _ : state) {
+    backend->matmul(*matrix, floats(x, cols), floats(out, outputs), Epilogue::store);
+  }
+}
+BENCHMARK(small_matmul)->Apply(small_shapes);
+
+// One token of TinyLlama: 32 heads of 64 share 4 key-value heads. Arguments: cached tokens, threads (0: all).
+void attend(benchmark::State& state, DType dtype) {
+  constexpr AttentionShape kShape{32, 4, 64};
+  constexpr std::int64_t kQuery = std::int64_t{kShape.n_heads} * kShape.head_dim;
+  const std::int64_t tokens = state.range(0);
+  const auto backend = make_backend("auto", static_cast<int>(state.range(1)));
+  const std::int64_t per_layer = tokens * kShape.n_kv_heads * kShape.head_dim;
+  const Memory keys = random_memory(*backend, dtype, per_layer);
+  const Memory values = random_memory(*backend, dtype, per_layer);
+  const Memory queries = random_memory(*backend, DType::f32, kQuery);
+  const Memory out = backend->allocate(kQuery * sizeof(float));
+  const KvRun run{.keys = keys.get(),
+                  .values = values.get(),
+                  .n_tokens = static_cast<std::int32_t>(tokens),
+                  .token_stride = kShape.head_dim,
+                  .head_stride = static_cast<std::int32_t>(tokens * kShape.head_dim),
+                  .dtype = dtype,
+                  .frame = Frame::stream};
+  const std::vector<std::int32_t> run_begin = {0, 1};
+  for (auto _ : state) {
+    backend->attend(kShape, floats(queries, kQuery), floats(queries, kQuery), {&run, 1}, run_begin,
+                    floats(out, kQuery));
+  }
+  state.SetBytesProcessed(state.iterations() * 2 * per_layer * static_cast<std::int64_t>(bytes_of(dtype)));
+  state.counters["flops"] = rate(4.0 * static_cast<double>(tokens * kQuery));
+}
+
+void windows(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgNames({"tokens", "threads"})->UseRealTime();
+  benchmark->ArgsProduct({{256, 1020, 4096}, {1, 0}});
+}
+BENCHMARK_CAPTURE(attend, bf16, DType::bf16)->Apply(windows);
+BENCHMARK_CAPTURE(attend, f32, DType::f32)->Apply(windows);
+
+void swiglu(benchmark::State& state) {
+  const auto backend = make_backend("auto", 1);
+  const std::int64_t n = state.range(0);
+  const Memory gate = random_memory(*backend, DType::f32, n);
+  const Memory up = random_memory(*backend, DType::f32, n);
+  for (auto _ : state) {
+    backend->swiglu(floats(gate, n), floats(up, n));
+  }
+  state.SetItemsProcessed(state.iterations() * n);
+}
+BENCHMARK(swiglu)->Arg(5632);
+
+}  // namespace
+
+}  // namespace condensed::kernels

@@ -1,0 +1,138 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/element.h"
+#include "kernels/make_backend.h"
+
+/// What the kernels' tests feed to a backend, and how they look at what comes back.
+namespace condensed::kernels::test {
+
+using Random = std::mt19937;
+
+/// Half the distance from 1 to the next float: the relative error of one rounding.
+constexpr double kRounding = 0x1p-24;
+
+inline int draw(Random& random, int low, int high) {
+  return std::uniform_int_distribution<int>(low, high)(random);
+}
+
+inline std::vector<float> random_floats(Random& random, std::int64_t n, float limit = 1.0F) {
+  std::uniform_real_distribution<float> uniform(-limit, limit);
+  std::vector<float> x(static_cast<std::size_t>(n));
+  std::ranges::generate(x, [&] { return uniform(random); });
+  return x;
+}
+
+/// Stored numbers that begin `offset` bytes into a block and end where it ends, so that an address sanitizer
+/// sees a read past the last one.
+class StoredArray {
+ public:
+  StoredArray(DType dtype, std::span<const float> values, std::size_t offset)
+      : dtype_(dtype), offset_(offset), bytes_(offset + values.size() * bytes_of(dtype)) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      store_element(dtype, bytes_.data() + offset, static_cast<std::int64_t>(i), values[i]);
+    }
+  }
+
+  DType dtype() const { return dtype_; }
+  const std::byte* data() const { return bytes_.data() + offset_; }
+  MatrixView matrix(std::int64_t rows, std::int64_t cols) const { return {dtype_, data(), rows, cols}; }
+
+ private:
+  DType dtype_;
+  std::size_t offset_;
+  std::vector<std::byte> bytes_;
+};
+
+/// Room for n numbers between two guards that nothing may write to.
+class GuardedOutput {
+ public:
+  explicit GuardedOutput(std::int64_t n) : GuardedOutput(std::vector<float>(static_cast<std::size_t>(n))) {}
+  explicit GuardedOutput(std::span<const float> initial) : floats_(initial.size() + 2 * kGuard, kSentinel) {
+    std::ranges::copy(initial, floats_.begin() + kGuard);
+  }
+  ~GuardedOutput() {
+    for (std::size_t i = 0; i < kGuard; ++i) {
+      EXPECT_EQ(floats_[i], kSentinel) << "written before the output";
+      EXPECT_EQ(floats_[floats_.size() - 1 - i], kSentinel) << "written after the output";
+    }
+  }
+  GuardedOutput(const GuardedOutput&) = delete;
+  GuardedOutput& operator=(const GuardedOutput&) = delete;
+
+  std::span<float> span() { return std::span(floats_).subspan(kGuard, floats_.size() - 2 * kGuard); }
+
+ private:
+  static constexpr std::size_t kGuard = 9;
+  static constexpr float kSentinel = 12345.0F;
+  std::vector<float> floats_;
+};
+
+/// |actual - expected| <= tolerance, and neither is NaN.
+inline void expect_within(double actual, double expected, double tolerance) {
+  EXPECT_LE(std::abs(actual - expected), tolerance) << actual << " instead of " << expected;
+}
+
+/// Bit for bit, so that NaN equals itself and 0 does not equal -0.
+inline void expect_same_bits(std::span<const float> actual, std::span<const float> expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(actual[i]), std::bit_cast<std::uint32_t>(expected[i]))
+        << "element " << i << ": " << actual[i] << " instead of " << expected[i];
+  }
+}
+
+struct BackendChoice {
+  std::string kind;
+  int n_threads = 1;
+};
+
+/// Null where this processor cannot run it.
+inline std::unique_ptr<Backend> make_if_available(const BackendChoice& choice) {
+  try {
+    return make_backend(choice.kind, choice.n_threads);
+  } catch (const std::invalid_argument&) {
+    return nullptr;
+  }
+}
+
+inline std::string name_of_choice(const testing::TestParamInfo<BackendChoice>& choice) {
+  return choice.param.kind + "_" + std::to_string(choice.param.n_threads);
+}
+
+/// A fixture with the backend of the parameter; skips where this processor cannot run it.
+class BackendTest : public testing::TestWithParam<BackendChoice> {
+ protected:
+  void SetUp() override {
+    backend_ = make_if_available(GetParam());
+    if (backend_ == nullptr) {
+      GTEST_SKIP() << "this processor cannot run " << GetParam().kind;
+    }
+  }
+
+  Backend& backend() { return *backend_; }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+};
+
+inline auto all_backends() {
+  return testing::Values(BackendChoice{"reference", 1}, BackendChoice{"avx2", 1}, BackendChoice{"avx2", 3});
+}
+
+constexpr DType kDTypes[] = {DType::f32, DType::bf16, DType::f16};
+
+}  // namespace condensed::kernels::test

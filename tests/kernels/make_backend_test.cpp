@@ -1,0 +1,22 @@
+#include "kernels/make_backend.h"
+
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace condensed::kernels {
+
+TEST(MakeBackend, NamesWhatItMade) {
+  EXPECT_EQ(make_backend("reference", 1)->name(), "reference");
+  EXPECT_THAT(make_backend("auto", 1)->name(), testing::AnyOf("avx2", "reference"));
+}
+
+TEST(MakeBackend, RefusesUnknownKindsAndNegativeThreads) {
+  EXPECT_THAT([] { make_backend("cuda", 1); },
+              testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("unknown backend \"cuda\"")));
+  EXPECT_THAT([] { make_backend("auto", -1); },
+              testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("-1")));
+}
+
+}  // namespace condensed::kernels

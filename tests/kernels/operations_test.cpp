@@ -1,0 +1,234 @@
+// Every operation of every backend against the reference, over random odd sizes.
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/reference/reference_backend.h"
+#include "tests/kernels/arrays.h"
+#include "tests/kernels/attention_case.h"
+
+namespace condensed::kernels::test {
+
+namespace {
+
+class Operations : public BackendTest {
+ protected:
+  Random random_{20240601};
+  ReferenceBackend reference_;
+};
+INSTANTIATE_TEST_SUITE_P(Backends, Operations, all_backends(), name_of_choice);
+
+// The dot product of n terms: n/8 additions in a lane, three between lanes, one of the epilogue, and the
+// roundings of the reference's result.
+double dot_tolerance(std::span<const float> x, const StoredArray& weight, std::int64_t row) {
+  double magnitude = 0;
+  const auto cols = static_cast<std::int64_t>(x.size());
+  for (std::int64_t c = 0; c < cols; ++c) {
+    magnitude += std::abs(double{x[c]} * load_element(weight.dtype(), weight.data(), row * cols + c));
+  }
+  return (static_cast<double>(cols) / 8 + 6) * kRounding * (magnitude + 1);
+}
+
+void check_matmul(Random& random, Backend& backend, Backend& reference, DType dtype, Epilogue epilogue) {
+  const int rows = draw(random, 1, 9);
+  const int cols = draw(random, 1, 300);
+  const int outputs = draw(random, 1, 70);
+  SCOPED_TRACE(testing::Message() << name_of(dtype) << " " << rows << " x " << cols << " x " << outputs);
+  const auto x = random_floats(random, rows * cols);
+  const auto initial = random_floats(random, rows * outputs);
+  const StoredArray weight(dtype, random_floats(random, outputs * cols), draw(random, 0, 5));
+  const auto view = weight.matrix(outputs, cols);
+  GuardedOutput expected(initial);
+  GuardedOutput actual(initial);
+  reference.matmul(*reference.load_matrix(view), x, expected.span(), epilogue);
+  backend.matmul(*backend.load_matrix(view), x, actual.span(), epilogue);
+  for (int r = 0; r < rows; ++r) {
+    for (int o = 0; o < outputs; ++o) {
+      const auto row = std::span(x).subspan(r * cols, cols);
+      expect_within(actual.span()[r * outputs + o], expected.span()[r * outputs + o],
+                    dot_tolerance(row, weight, o));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_P(Operations, Matmul) {
+  for (int i = 0; i < 60 && !HasFailure(); ++i) {
+    check_matmul(random_, backend(), reference_, kDTypes[i % 3],
+                 draw(random_, 0, 1) == 1 ? Epilogue::add : Epilogue::store);
+  }
+}
+
+TEST_P(Operations, MatmulLargeEnoughToBeShared) {
+  constexpr std::int64_t kRows = 5, kCols = 301, kOutputs = 1003;
+  for (const DType dtype : kDTypes) {
+    const auto x = random_floats(random_, kRows * kCols);
+    const StoredArray weight(dtype, random_floats(random_, kOutputs * kCols), 1);
+    GuardedOutput expected(kRows * kOutputs);
+    GuardedOutput actual(kRows * kOutputs);
+    const auto view = weight.matrix(kOutputs, kCols);
+    reference_.matmul(*reference_.load_matrix(view), x, expected.span(), Epilogue::store);
+    backend().matmul(*backend().load_matrix(view), x, actual.span(), Epilogue::store);
+    for (std::int64_t i = 0; i < kRows * kOutputs && !HasFailure(); ++i) {
+      expect_within(actual.span()[i], expected.span()[i],
+                    dot_tolerance(std::span(x).subspan(i / kOutputs * kCols, kCols), weight, i % kOutputs));
+    }
+  }
+}
+
+TEST_P(Operations, MatmulKeepsInfinityInItsOwnOutput) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> weights = {1, 2, 3, kInfinity, 5, 6};  // [2, 3]
+  const std::vector<float> x = {1, 1, 1};
+  for (const DType dtype : kDTypes) {
+    const StoredArray weight(dtype, weights, 0);
+    GuardedOutput out(2);
+    backend().matmul(*backend().load_matrix(weight.matrix(2, 3)), x, out.span(), Epilogue::store);
+    EXPECT_EQ(out.span()[0], 6.0F);
+    EXPECT_EQ(out.span()[1], kInfinity);
+  }
+}
+
+TEST_P(Operations, Embed) {
+  for (int i = 0; i < 30 && !HasFailure(); ++i) {
+    const int vocab = draw(random_, 1, 40);
+    const int cols = draw(random_, 1, 300);
+    const StoredArray table(kDTypes[i % 3], random_floats(random_, vocab * cols), draw(random_, 0, 5));
+    std::vector<std::int32_t> tokens(draw(random_, 1, 9));
+    std::ranges::generate(tokens, [&] { return draw(random_, 0, vocab - 1); });
+    const auto view = table.matrix(vocab, cols);
+    GuardedOutput expected(std::ssize(tokens) * cols);
+    GuardedOutput actual(std::ssize(tokens) * cols);
+    reference_.embed(*reference_.load_matrix(view), tokens, expected.span());
+    backend().embed(*backend().load_matrix(view), tokens, actual.span());
+    expect_same_bits(actual.span(), expected.span());
+  }
+}
+
+TEST_P(Operations, RmsNorm) {
+  for (int i = 0; i < 60 && !HasFailure(); ++i) {
+    const int rows = draw(random_, 1, 9);
+    const int cols = draw(random_, 1, 300);
+    const auto x = random_floats(random_, rows * cols, i % 2 == 0 ? 1.0F : 1000.0F);
+    const auto weight = random_floats(random_, cols);
+    GuardedOutput expected(rows * cols);
+    GuardedOutput actual(rows * cols);
+    reference_.rms_norm(x, weight, 1e-5F, expected.span());
+    backend().rms_norm(x, weight, 1e-5F, actual.span());
+    // The sum of squares, its root and quotient, two products, and the reference's own rounding.
+    const double relative = (cols / 8.0 + 12) * kRounding;
+    for (int j = 0; j < rows * cols; ++j) {
+      expect_within(actual.span()[j], expected.span()[j], relative * std::abs(expected.span()[j]) + 1e-30);
+    }
+  }
+}
+
+TEST_P(Operations, Rotate) {
+  for (int i = 0; i < 60 && !HasFailure(); ++i) {
+    const int rows = draw(random_, 1, 9);
+    const int heads = draw(random_, 1, 8);
+    const int head_dim = 2 * draw(random_, 1, 65);
+    const auto x = random_floats(random_, rows * heads * head_dim);
+    auto angles = random_floats(random_, rows * head_dim);
+    GuardedOutput expected(rows * heads * head_dim);
+    GuardedOutput actual(rows * heads * head_dim);
+    GuardedOutput in_place(x);
+    reference_.rotate(x, angles, head_dim, expected.span());
+    backend().rotate(x, angles, head_dim, actual.span());
+    backend().rotate(in_place.span(), angles, head_dim, in_place.span());
+    expect_same_bits(in_place.span(), actual.span());
+    for (int j = 0; j < rows * heads * head_dim; ++j) {
+      expect_within(actual.span()[j], expected.span()[j], 4 * kRounding);  // two products of at most 1
+    }
+  }
+}
+
+TEST_P(Operations, Swiglu) {
+  for (int i = 0; i < 60 && !HasFailure(); ++i) {
+    const int n = i == 0 ? 40001 : draw(random_, 1, 300);
+    const auto initial = random_floats(random_, n, i % 2 == 0 ? 4.0F : 120.0F);
+    const auto up = random_floats(random_, n);
+    GuardedOutput expected(initial);
+    GuardedOutput actual(initial);
+    reference_.swiglu(expected.span(), up);
+    backend().swiglu(actual.span(), up);
+    for (int j = 0; j < n; ++j) {  // exp to 1e-7; below 2^-126 absolutely
+      expect_within(actual.span()[j], expected.span()[j],
+                    8 * kRounding * std::abs(expected.span()[j]) + 1e-35);
+    }
+  }
+}
+
+TEST_P(Operations, SwigluAtTheEdges) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> up(6, 2.0F);
+  GuardedOutput gate(std::vector<float>{0.0F, 1e30F, -1e30F, kInfinity, std::nanf(""), -87.5F});
+  backend().swiglu(gate.span(), up);
+  EXPECT_EQ(gate.span()[0], 0.0F);
+  EXPECT_EQ(gate.span()[1], 2e30F);
+  EXPECT_EQ(gate.span()[2], 0.0F);
+  EXPECT_EQ(gate.span()[3], kInfinity);
+  EXPECT_TRUE(std::isnan(gate.span()[4]));
+  EXPECT_NEAR(gate.span()[5], 0.0F, 1e-35F);
+}
+
+TEST_P(Operations, Attend) {
+  for (int i = 0; i < 80 && !HasFailure(); ++i) {
+    const int group = draw(random_, 1, 8);
+    const int n_kv_heads = draw(random_, 1, 4);
+    const AttentionShape shape{group * n_kv_heads, n_kv_heads, 2 * draw(random_, 1, 65)};
+    const float limit = i % 4 == 0 ? 5.0F : 1.0F;
+    const AttentionCase attention(random_, shape, draw(random_, 1, 9), 90, limit);
+    const auto expected = attention.attend_all(reference_);
+    const auto actual = attention.attend_all(backend());
+    SCOPED_TRACE(testing::Message() << shape.n_heads << " heads, " << n_kv_heads << " of keys, dim "
+                                    << shape.head_dim);
+    for (std::int64_t j = 0; j < std::ssize(expected); ++j) {
+      expect_within(actual[j], expected[j], attention.tolerance(static_cast<int>(j / attention.row_size())));
+    }
+  }
+}
+
+TEST_P(Operations, AttendSeesNothing) {
+  const AttentionShape shape{4, 2, 6};
+  const auto queries = random_floats(random_, 2 * 24);
+  const KvRun empty{};
+  const std::vector<std::int32_t> run_begin = {0, 0, 1};  // no run; an empty run
+  GuardedOutput out(random_floats(random_, 2 * 24));
+  backend().attend(shape, queries, queries, {&empty, 1}, run_begin, out.span());
+  expect_same_bits(out.span(), std::vector<float>(2 * 24));
+}
+
+TEST_P(Operations, AttendStaysFiniteForHugeScores) {
+  const AttentionShape shape{1, 1, 2};
+  const std::vector<float> query = {1e4F, 0};
+  const std::vector<float> keys = {-1e4F, 0, 1e4F, 0, 0, 0};
+  const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  const StoredArray stored_keys(DType::f32, keys, 0);
+  const StoredArray stored_values(DType::f32, values, 0);
+  const KvRun run{stored_keys.data(), stored_values.data(), 3, 2, 0, DType::f32, Frame::stream};
+  GuardedOutput out(2);
+  backend().attend(shape, query, query, {&run, 1}, std::vector<std::int32_t>{0, 1}, out.span());
+  EXPECT_EQ(out.span()[0], 3.0F);
+  EXPECT_EQ(out.span()[1], 4.0F);
+}
+
+TEST_P(Operations, AttendShowsNaN) {
+  const AttentionShape shape{3, 1, 8};
+  auto queries = random_floats(random_, 24);
+  queries[1] = std::nanf("");  // the first head's
+  const StoredArray kv(DType::f32, random_floats(random_, 5 * 8), 0);
+  const KvRun run{kv.data(), kv.data(), 5, 8, 0, DType::f32, Frame::stream};
+  GuardedOutput out(24);
+  backend().attend(shape, queries, queries, {&run, 1}, std::vector<std::int32_t>{0, 1}, out.span());
+  EXPECT_TRUE(std::isnan(out.span()[0]));
+  EXPECT_FALSE(std::isnan(out.span()[8]));
+}
+
+}  // namespace condensed::kernels::test
