@@ -1,0 +1,114 @@
+#include "engine/checkpoint.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <boost/json.hpp>
+
+#include "engine/input_error.h"
+
+namespace condensed::engine {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* kSingleFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+
+/// model.safetensors.index.json: tensor → the shard it is in.
+std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  boost::system::error_code error;
+  const json::value index = json::parse(text.str(), error);
+  const json::value* weight_map =
+      !error && index.is_object() ? index.get_object().if_contains("weight_map") : nullptr;
+  if (weight_map == nullptr || !weight_map->is_object()) {
+    throw InputError(path.string() + ": expected a JSON object with a weight_map object" +
+                     (error ? ": " + error.message() : ""));
+  }
+  std::map<std::string, std::string> shards;
+  for (const auto& [tensor, shard] : weight_map->get_object()) {
+    const std::string_view name = shard.is_string() ? std::string_view(shard.get_string()) : "";
+    if (name.empty() || name.find('/') != std::string_view::npos || name == "..") {
+      throw InputError(path.string() + ": weight_map: tensor " + std::string(tensor) +
+                       ": expected the name of a file in the same folder, found " + json::serialize(shard));
+    }
+    shards.emplace(tensor, name);
+  }
+  return shards;
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const std::filesystem::path& folder) : folder_(folder) {
+  if (!std::filesystem::is_directory(folder)) {
+    throw InputError(folder.string() +
+                     ": is not a folder; expected a model folder in the Hugging Face layout");
+  }
+  config_ = read_model_config(folder / "config.json");
+  if (std::filesystem::exists(folder / kSingleFile)) {
+    files_.emplace_back(folder / kSingleFile);
+  } else if (std::filesystem::exists(folder / kIndexFile)) {
+    open_shards(folder / kIndexFile);
+  } else {
+    const bool has_pickle = std::filesystem::exists(folder / "pytorch_model.bin") ||
+                            std::filesystem::exists(folder / "pytorch_model.bin.index.json");
+    throw InputError(folder.string() + ": has neither " + kSingleFile + " nor " + kIndexFile +
+                     (has_pickle
+                          ? "; pytorch_model.bin is not read: load it with transformers and save it again "
+                            "with safe_serialization=True"
+                          : ""));
+  }
+  for (const SafetensorsFile& file : files_) {
+    for (const auto& [name, tensor] : file.tensors()) {
+      if (!tensors_.emplace(name, &tensor).second) {
+        throw InputError(file.path().string() + ": tensor " + name + ": is in another shard, too");
+      }
+    }
+  }
+}
+
+void Checkpoint::open_shards(const std::filesystem::path& index_file) {
+  const std::map<std::string, std::string> index = read_index(index_file);
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : index) {
+    shards.insert(shard);
+  }
+  files_.reserve(shards.size());
+  for (const std::string& shard : shards) {
+    const SafetensorsFile& file = files_.emplace_back(folder_ / shard);
+    for (const auto& [tensor, in] : index) {
+      if (in == shard && !file.tensors().contains(tensor) && !file.other_dtypes().contains(tensor)) {
+        throw InputError(file.path().string() + ": tensor " + tensor + ": is missing, though " +
+                         index_file.filename().string() + " says it is here");
+      }
+    }
+  }
+}
+
+const TensorView& Checkpoint::tensor(const std::string& name, std::span<const std::int64_t> shape) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) {
+    for (const SafetensorsFile& file : files_) {
+      if (const auto other = file.other_dtypes().find(name); other != file.other_dtypes().end()) {
+        throw InputError(file.path().string() + ": tensor " + name + ": has dtype " + other->second +
+                         ", expected F32, F16 or BF16");
+      }
+    }
+    throw InputError((files_.size() == 1 ? files_.front().path() : folder_).string() + ": tensor " + name +
+                     ": is missing, expected " + shape_text(shape) + " as config.json says");
+  }
+  const TensorView& tensor = *found->second;
+  if (!std::equal(shape.begin(), shape.end(), tensor.shape.begin(), tensor.shape.end())) {
+    throw InputError(tensor.file.string() + ": tensor " + name + ": has shape " + shape_text(tensor.shape) +
+                     ", expected " + shape_text(shape) + " as config.json says");
+  }
+  return tensor;
+}
+
+}  // namespace condensed::engine

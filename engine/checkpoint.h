@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/model_config.h"
+#include "engine/safetensors.h"
+
+namespace condensed::engine {
+
+/// A model folder in the Hugging Face layout: config.json and model.safetensors, or shards listed in
+/// model.safetensors.index.json. Files stay mapped as long as the object lives.
+class Checkpoint {
+ public:
+  /// Throws InputError naming the file (and tensor), what was expected and what was found.
+  explicit Checkpoint(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const ModelConfig& config() const { return config_; }
+
+  /// The tensor, checked against `shape`. Throws InputError if it is missing or has another shape.
+  const TensorView& tensor(const std::string& name, std::span<const std::int64_t> shape) const;
+
+ private:
+  void open_shards(const std::filesystem::path& index_file);
+
+  std::filesystem::path folder_;
+  ModelConfig config_;
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string, const TensorView*> tensors_;  // into files_
+};
+
+}  // namespace condensed::engine

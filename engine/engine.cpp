@@ -1,0 +1,111 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/engine_loop.h"
+#include "engine/input_error.h"
+
+namespace condensed::engine {
+
+std::string_view name_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::bad_request:
+      return "bad_request";
+    case ErrorCode::unknown_session:
+      return "unknown_session";
+    case ErrorCode::session_exists:
+      return "session_exists";
+    case ErrorCode::session_busy:
+      return "session_busy";
+    case ErrorCode::session_limit:
+      return "session_limit";
+    case ErrorCode::append_limit:
+      return "append_limit";
+    case ErrorCode::not_generating:
+      return "not_generating";
+    case ErrorCode::session_closed:
+      return "session_closed";
+    case ErrorCode::shutting_down:
+      return "shutting_down";
+  }
+  return "internal";
+}
+
+std::string_view name_of(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::length:
+      return "length";
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::eos:
+      return "eos";
+    case FinishReason::cancelled:
+      return "cancelled";
+    case FinishReason::closed:
+      return "closed";
+    case FinishReason::shutdown:
+      return "shutdown";
+  }
+  return "?";
+}
+
+Engine::Engine(std::shared_ptr<Model> model, const EngineOptions& options)
+    : loop_(std::make_unique<Loop>(std::move(model), options)) {}
+
+Engine::~Engine() {
+  loop_->shutdown();
+}
+
+void Engine::shutdown() {
+  loop_->shutdown();
+}
+
+void Engine::wake() {
+  loop_->wake();
+}
+
+// Each request becomes a command: run on the engine's thread with the loop, or refused when it is too late.
+
+void Engine::open(OpenRequest request, Reply<SessionInfo> reply) {
+  loop_->post(reply, [request = std::move(request), reply](Loop& loop) mutable {
+    reply(loop.open(std::move(request)));
+  });
+}
+
+void Engine::append(std::string session, std::variant<std::string, std::vector<std::int32_t>> input,
+                    Reply<AppendResult> reply) {
+  loop_->post(reply, [session = std::move(session), input = std::move(input), reply](Loop& loop) mutable {
+    loop.append(session, std::move(input), std::move(reply));
+  });
+}
+
+void Engine::generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,
+                      Reply<SessionInfo> reply) {
+  loop_->post(reply, [request = std::move(request), listener = std::move(listener), reply,
+                      arrival = Clock::now()](Loop& loop) mutable {
+    loop.generate(std::move(request), std::move(listener), arrival, reply);
+  });
+}
+
+void Engine::cancel(std::string session, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { reply(loop.cancel(session)); });
+}
+
+void Engine::stat(std::string session, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { reply(loop.stat(session)); });
+}
+
+void Engine::stat_engine(Reply<EngineInfo> reply) {
+  loop_->post(reply, [reply](Loop& loop) { reply(loop.stat_engine()); });
+}
+
+void Engine::list(Reply<std::vector<SessionInfo>> reply) {
+  loop_->post(reply, [reply](Loop& loop) { reply(loop.list()); });
+}
+
+void Engine::close(std::string session, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { reply(loop.close(session)); });
+}
+
+}  // namespace condensed::engine

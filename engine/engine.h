@@ -1,0 +1,182 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "cache/condensed_cache.h"
+#include "engine/model.h"
+#include "engine/prompt_options.h"
+#include "engine/sampling.h"
+
+namespace condensed::engine {
+
+enum class ErrorCode : std::uint8_t {
+  bad_request,  // an option out of range, a token id outside the vocabulary
+  unknown_session,
+  session_exists,  // open: the name is taken, with other settings
+  session_busy,    // generate: a generation is running
+  session_limit,
+  append_limit,    // more input waits than the session may hold
+  not_generating,  // cancel: nothing to cancel
+  session_closed,  // the session was closed while the request waited
+  shutting_down,
+};
+std::string_view name_of(ErrorCode code);
+
+struct Error {
+  ErrorCode code = ErrorCode::bad_request;
+  std::string message;
+};
+
+/// Receives the answer to one request, exactly once, on the engine's thread. Must not block or throw.
+template <typename T>
+using Reply = std::function<void(std::variant<T, Error>)>;
+
+struct EngineOptions {
+  cache::StreamWindow default_window{4, 1020};
+  std::int64_t max_window = 65536;  // sinks + window a session may ask for
+  std::int64_t max_sessions = 1024;
+  std::size_t max_waiting_input_bytes = 8U << 20;  // per session, text and tokens not yet read
+  std::int64_t max_batch_rows = 256;               // tokens in one step, all sessions together
+  PromptOptions prompt;
+};
+
+struct OpenRequest {
+  std::string session;  // empty: the engine picks a name
+  std::optional<std::int64_t> sinks;
+  std::optional<std::int64_t> window;
+  bool bos = true;  // whether a new stream starts with the model's beginning-of-sequence token
+};
+
+struct SessionInfo {
+  std::string session;
+  bool existed = false;  // open: the session was there already
+  bool generating = false;
+  std::int64_t sinks = 0;
+  std::int64_t window = 0;
+  std::int64_t position = 0;  // tokens in the stream so far
+  std::int64_t cached = 0;    // tokens the cache holds
+  std::int64_t evictions = 0;
+  std::int64_t waiting_tokens = 0;  // input not yet read, as far as it has been tokenised
+  std::int64_t waiting_bytes = 0;   // input text not yet tokenised
+  std::size_t cache_bytes = 0;      // allocated now
+  std::size_t cache_bytes_max = 0;  // when the window is full: never more
+};
+
+struct EngineInfo {
+  std::string model;  // folder name of the checkpoint
+  std::string backend;
+  std::int64_t n_layers = 0;
+  std::int64_t n_owners = 0;  // layers that own a cache
+  std::int64_t vocab_size = 0;
+  std::size_t weight_bytes = 0;
+  std::size_t cache_bytes_per_token = 0;
+  std::int64_t sessions = 0;
+  std::int64_t max_sessions = 0;
+  std::int64_t generating = 0;
+  std::size_t cache_bytes = 0;  // all sessions, allocated now
+  std::int64_t steps = 0;
+  std::int64_t tokens_read = 0;       // prompt tokens since start
+  std::int64_t tokens_generated = 0;  // since start
+  std::int64_t evictions = 0;
+  double uptime_s = 0;
+};
+
+struct AppendResult {
+  std::string session;
+  std::int64_t tokens = 0;
+  std::int64_t position = 0;  // tokens in the stream so far, these included
+};
+
+struct GenerateRequest {
+  std::string session;
+  std::optional<std::int64_t> max_tokens;  // absent: endless, past every end-of-sequence token
+  bool ignore_eos = false;
+  SamplingOptions sampling;
+  std::vector<std::string> stop;  // ends before the first of these; not part of the text
+  int n_logprobs = -1;            // -1: none; 0: the token's own; n: and the n likeliest
+};
+
+struct GeneratedToken {
+  std::int32_t token = 0;
+  std::int64_t position = 0;  // in the stream, from 0
+  std::string text;           // what can be shown now: valid UTF-8, empty while a character is incomplete
+  std::optional<float> logprob;
+  std::vector<std::pair<TokenLogprob, std::string>> top;  // likeliest first, each with its text
+};
+
+enum class FinishReason : std::uint8_t { length, stop, eos, cancelled, closed, shutdown };
+std::string_view name_of(FinishReason reason);
+
+struct GenerationSummary {
+  FinishReason reason = FinishReason::length;
+  std::string text;                // held back so far (the possible beginning of a stop string), due now
+  std::string stop;                // the stop string met
+  std::int64_t prompt_tokens = 0;  // read since the generation before
+  std::int64_t completion_tokens = 0;
+  std::int64_t position = 0;                       // tokens in the stream so far
+  std::chrono::nanoseconds time_to_first_token{};  // from the request's arrival
+  std::chrono::nanoseconds total{};                // from the request's arrival
+};
+
+/// Receives one generation. on_token and on_done are called on the engine's thread and must neither block nor
+/// throw; on_done comes last, exactly once, whenever generate() was answered with success.
+class GenerationListener {
+ public:
+  virtual ~GenerationListener() = default;
+  /// Whether another token may come now. While false the session rests; call Engine::wake() when it changes.
+  virtual bool accepts_token() const = 0;
+  virtual void on_token(const GeneratedToken& token) = 0;
+  virtual void on_done(const GenerationSummary& summary) = 0;
+};
+
+/// Runs one model on many streams: a thread of its own owns the model and every session, and takes requests
+/// through a queue. Requests to one session are carried out in order. Every method may be called from any
+/// thread and returns at once.
+class Engine {
+ public:
+  Engine(std::shared_ptr<Model> model, const EngineOptions& options);
+  /// Ends running generations (FinishReason::shutdown), answers what waits with an error, joins the thread.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  void open(OpenRequest request, Reply<SessionInfo> reply);
+
+  /// Answered once the input is part of the stream. While a generation runs, the input joins the stream after
+  /// the token in progress and the generation goes on from there.
+  void append(std::string session, std::variant<std::string, std::vector<std::int32_t>> input,
+              Reply<AppendResult> reply);
+
+  /// Answered at once (with the session's state); the tokens go to the listener.
+  void generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,
+                Reply<SessionInfo> reply);
+
+  /// Ends the running generation after the token in progress; its on_done precedes the answer.
+  void cancel(std::string session, Reply<SessionInfo> reply);
+  void stat(std::string session, Reply<SessionInfo> reply);
+  void stat_engine(Reply<EngineInfo> reply);
+  void list(Reply<std::vector<SessionInfo>> reply);
+
+  /// Answered with the session's last state. Ends its generation (FinishReason::closed) first.
+  void close(std::string session, Reply<SessionInfo> reply);
+
+  /// A listener accepts tokens again.
+  void wake();
+
+  /// Stops as the destructor does and returns when every listener and reply has been called.
+  void shutdown();
+
+ private:
+  class Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace condensed::engine

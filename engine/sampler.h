@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <pcg_random.hpp>
+
+#include "engine/sampling.h"
+
+namespace condensed::engine {
+
+/// Draws the tokens of one generation. The same seed and logits give the same tokens, whatever else runs.
+class Sampler {
+ public:
+  /// Throws InputError for options out of their range or a biased token outside the vocabulary, naming the
+  /// option, its range and the value. `seed` is used when options.seed is absent.
+  Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t seed);
+
+  /// A token that the penalties count: one of the prompt, or one drawn earlier.
+  void observe(std::int32_t token);
+
+  /// logits: [vocab_size]. Allocates nothing. NaN logits are never drawn; without a finite logit, token 0 is.
+  std::int32_t draw(std::span<const float> logits);
+
+ private:
+  void adjust(std::span<const float> logits);
+  std::size_t candidates();
+  std::size_t keep_top_p(std::size_t n, double mass);
+  std::int32_t pick(std::size_t n);
+
+  SamplingOptions options_;
+  pcg64 random_;
+  std::vector<std::int32_t> recent_;  // ring of the last penalty_window tokens
+  std::size_t n_observed_ = 0;
+  std::vector<float> adjusted_;      // [vocab_size]
+  std::vector<std::int32_t> order_;  // candidates
+};
+
+/// Log-probability of `token`, and of the n likeliest tokens (likeliest first, ties to the lowest id), under
+/// the softmax of the raw logits.
+TokenLogprob logprob_of(std::span<const float> logits, std::int32_t token);
+std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, int n);
+
+}  // namespace condensed::engine

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/sampler.h"
+#include "engine/text_stream.h"
+#include "engine/transformer.h"
+
+namespace condensed::engine {
+
+using Clock = std::chrono::steady_clock;
+
+/// One stream: its cache, the tokens that wait to run through the model, and the generation under way.
+///
+/// The newest token of a stream is never in the cache until another follows: it is what the next generated
+/// token is predicted from. So a session that rests holds exactly one unread token (or none, when empty).
+/// Used by the engine's thread only.
+class Session {
+ public:
+  Session(Model& model, const cache::CacheShape& shape, const cache::StreamWindow& window,
+          const OpenRequest& request);
+
+  const std::string& name() const { return info_.session; }
+  SessionInfo info() const;
+  /// Tokens in the stream so far, unread ones included.
+  std::int64_t position() const { return cache_.position() + static_cast<std::int64_t>(unread_.size()); }
+  /// Nothing to generate from, now or from input that waits.
+  bool empty() const { return position() == 0 && inputs_.empty(); }
+  bool generating() const { return generation_.has_value(); }
+  std::int64_t evictions() const { return cache_.evictions(); }
+  std::size_t cache_bytes() const { return cache_.bytes(); }
+  std::size_t waiting_input_bytes() const;
+
+  void append(std::variant<std::string, std::vector<std::int32_t>> input, Reply<AppendResult> reply);
+
+  /// Throws InputError for options out of range. The session must not be generating.
+  void start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
+             Clock::time_point arrival);
+
+  /// Ends the generation, if one runs: on_done is called.
+  void finish(FinishReason reason, std::string_view stop = {});
+  /// Answers every append that waits with `error`.
+  void refuse_waiting(const Error& error);
+
+  /// Tokenises waiting input, a bounded part per call, until there is enough for a slice.
+  void prepare(std::int64_t slice_tokens);
+  /// How many tokens may run now: 0 when the session rests. Never more than slice_tokens allows for prompts.
+  std::int64_t runnable() const;
+  /// The next `n` ≤ runnable() tokens.
+  Slice slice(std::int64_t n);
+  /// The slice has run. logits: [vocab_size] after its last token where it asked for them, else empty.
+  void advance(std::int64_t n, std::span<const float> logits);
+
+ private:
+  struct Input {
+    std::variant<std::string, std::vector<std::int32_t>> content;
+    std::size_t consumed = 0;  // bytes or tokens of content that are unread tokens by now
+    std::int64_t n_tokens = 0;
+    std::int64_t end_position = 0;  // once all is tokenised: where its last token stands, plus one
+    Reply<AppendResult> reply;
+
+    bool tokenised() const;
+  };
+
+  struct Generation {
+    GenerateRequest request;
+    std::shared_ptr<GenerationListener> listener;
+    Sampler sampler;
+    StopMatcher stop;
+    Clock::time_point arrival;
+    Clock::time_point first_token{};
+    std::int64_t n_tokens = 0;
+  };
+
+  bool input_waits() const { return !inputs_.empty() && !inputs_.back().tokenised(); }
+  bool wants_token() const;
+  void tokenise(Input& input);
+  void accept(std::int32_t token);
+  void answer_read_inputs();
+  std::string shown_alone(std::int32_t token) const;
+  void emit(std::span<const float> logits);
+
+  Model& model_;
+  SessionInfo info_;
+  cache::CondensedCache cache_;
+  std::optional<TextStream> text_;    // absent without a tokenizer
+  bool has_text_ = false;             // something other than the beginning-of-sequence token was accepted
+  std::vector<std::int32_t> unread_;  // accepted, not in the cache
+  std::deque<Input> inputs_;
+  std::vector<std::int32_t> recent_;  // the latest tokens, oldest first, for penalties
+  std::optional<Generation> generation_;
+  std::int64_t n_read_since_generation_ = 0;
+};
+
+}  // namespace condensed::engine

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cache/condensed_cache.h"
+#include "cache/rotary_phase.h"
+#include "engine/model.h"
+#include "engine/prompt_options.h"
+
+namespace condensed::engine {
+
+/// Which tokens of a slice need the output layer.
+enum class LogitsFor : std::uint8_t { none, last, all };
+
+/// The next tokens of one stream.
+struct Slice {
+  cache::CondensedCache* cache = nullptr;
+  std::span<const std::int32_t> tokens;  // at least 1; each in [0, vocab_size)
+  LogitsFor logits_for = LogitsFor::none;
+};
+
+/// The forward pass, for a batch of streams at once (docs/design.md, "One step"). A stream's numbers do not
+/// depend on what else is in the batch. One thread calls at a time.
+class Transformer {
+ public:
+  /// max_rows: tokens in one step, all slices together.
+  Transformer(Model& model, std::int64_t max_rows);
+  ~Transformer();
+
+  cache::CacheShape cache_shape() const;
+  std::int64_t max_rows() const;
+
+  /// Runs every slice on top of its cache; its tokens then join the cache. Slices have distinct caches.
+  /// Slices of one token are exact; longer ones iterate through cyclic layer stages as `prompt` says.
+  void run(std::span<const Slice> slices, const PromptOptions& prompt);
+
+  /// Of the last run(), in the order of slices and their tokens: [rows asked for, vocab_size], host memory.
+  std::span<const float> logits() const;
+  /// Iterations of the last run(), the most that any slice took (1 without cyclic stages).
+  std::int64_t passes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace condensed::engine

@@ -1,0 +1,162 @@
+// The whole model against the reference vectors of tests/golden.
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include <boost/json.hpp>
+#include <gtest/gtest.h>
+
+#include "engine/model.h"
+#include "engine/safetensors.h"
+#include "engine/transformer.h"
+#include "kernels/make_backend.h"
+
+namespace condensed::engine {
+namespace {
+
+constexpr double kTolerance = 1e-4;
+
+struct Case {
+  std::vector<std::int32_t> tokens;
+  cache::StreamWindow window;
+  bool evicts = false;
+  std::map<std::string, std::vector<float>> expected;
+};
+
+std::filesystem::path folder_of(const std::string& name) {
+  return std::filesystem::path(CONDENSED_TESTS_DIR) / "golden" / name;
+}
+
+Case read_case(const std::string& name) {
+  std::ifstream file(folder_of(name) / "case.json");
+  std::stringstream text;
+  text << file.rdbuf();
+  const boost::json::object json = boost::json::parse(text.str()).as_object();
+  Case out;
+  for (const auto& token : json.at("tokens").as_array()) {
+    out.tokens.push_back(static_cast<std::int32_t>(token.as_int64()));
+  }
+  out.evicts = !json.at("window").is_null();
+  out.window = out.evicts ? cache::StreamWindow{json.at("sinks").as_int64(), json.at("window").as_int64()}
+                          : cache::StreamWindow{0, static_cast<std::int64_t>(out.tokens.size())};
+  const SafetensorsFile expected(folder_of(name) / "expected.safetensors");
+  for (const auto& [tensor, view] : expected.tensors()) {
+    const auto* data = reinterpret_cast<const float*>(view.data.data());
+    out.expected[tensor].assign(data, data + view.data.size() / sizeof(float));
+  }
+  return out;
+}
+
+/// All logits of the case's tokens, read in slices of at most chunk_tokens.
+std::vector<float> run(const std::string& name, const Case& input, std::string_view backend,
+                       const PromptOptions& prompt, std::int64_t skip = 0) {
+  const auto model = load_model(folder_of(name), kernels::make_backend(backend, 2));
+  const auto n_tokens = static_cast<std::int64_t>(input.tokens.size());
+  Transformer transformer(*model, n_tokens);
+  cache::CondensedCache cache(*model->backend, transformer.cache_shape(), input.window);
+  std::vector<float> logits;
+  for (std::int64_t done = 0; done < n_tokens;) {
+    std::int64_t n = prompt.slice_tokens(n_tokens - done);
+    if (skip > 0 && done < input.window.sinks) {
+      n = std::min(n, input.window.sinks - done);
+    }
+    const Slice slice{
+        .cache = &cache, .tokens = std::span(input.tokens).subspan(done, n), .logits_for = LogitsFor::all};
+    transformer.run(std::span(&slice, 1), prompt);
+    logits.insert(logits.end(), transformer.logits().begin(), transformer.logits().end());
+    done += n;
+    if (done == input.window.sinks) {
+      cache.skip(skip);
+    }
+  }
+  return logits;
+}
+
+double largest_error(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double error = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    largest = error > largest || std::isnan(error) ? error : largest;
+  }
+  return largest;
+}
+
+struct Run {
+  std::string name;
+  std::string backend;
+};
+
+class Golden : public testing::TestWithParam<Run> {};
+
+TEST_P(Golden, Serial) {
+  const Case input = read_case(GetParam().name);
+  const auto logits = run(GetParam().name, input, GetParam().backend, {.mode = PromptMode::serial});
+  EXPECT_LE(largest_error(logits, input.expected.at("logits")), kTolerance);
+}
+
+TEST_P(Golden, ChunksIteratedUntilTheyStandStill) {
+  const Case input = read_case(GetParam().name);
+  for (const std::int64_t chunk : {2, 5, 16, 33, 1000}) {
+    const auto logits = run(GetParam().name, input, GetParam().backend,
+                            {.mode = PromptMode::adaptive, .chunk_tokens = chunk, .tolerance = 1e-6});
+    EXPECT_LE(largest_error(logits, input.expected.at("logits")), kTolerance) << "chunk " << chunk;
+  }
+}
+
+TEST_P(Golden, AsManyPassesAsTokensAreExact) {
+  const Case input = read_case(GetParam().name);
+  const auto logits = run(GetParam().name, input, GetParam().backend,
+                          {.mode = PromptMode::passes, .chunk_tokens = 7, .passes = 7});
+  EXPECT_LE(largest_error(logits, input.expected.at("logits")), kTolerance);
+}
+
+TEST_P(Golden, NinePassesOverTheWholePrompt) {
+  const Case input = read_case(GetParam().name);
+  if (!input.expected.contains("logits_parallel_m7_b2")) {
+    GTEST_SKIP() << "the case has no parallel logits";
+  }
+  const auto logits = run(GetParam().name, input, GetParam().backend,
+                          {.mode = PromptMode::passes,
+                           .chunk_tokens = static_cast<std::int64_t>(input.tokens.size()),
+                           .passes = 9});
+  EXPECT_LE(largest_error(logits, input.expected.at("logits_parallel_m7_b2")), kTolerance);
+}
+
+TEST_P(Golden, ABillionTokensLater) {
+  const Case input = read_case(GetParam().name);
+  if (!input.evicts) {
+    GTEST_SKIP() << "the case never evicts";
+  }
+  for (const auto mode : {PromptMode::serial, PromptMode::adaptive}) {
+    const auto logits = run(GetParam().name, input, GetParam().backend,
+                            {.mode = mode, .chunk_tokens = 9, .tolerance = 1e-6}, 1'000'000'007);
+    EXPECT_LE(largest_error(logits, input.expected.at("logits")), kTolerance);
+  }
+}
+
+/// Every case on every backend this processor runs.
+std::vector<Run> all_runs() {
+  std::vector<Run> runs;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_of(""))) {
+    runs.push_back({entry.path().filename(), "reference"});
+    runs.push_back({entry.path().filename(), "auto"});
+  }
+  std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) {
+    return std::tie(a.name, a.backend) < std::tie(b.name, b.backend);
+  });
+  return runs;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(all_runs()), [](const auto& run) {
+  std::string name = run.param.name + "_" + run.param.backend;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace condensed::engine
