@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <boost/json.hpp>
+
+namespace condensed::eval {
+
+/// What both commands share.
+struct RunOptions {
+  std::filesystem::path model;
+  std::string kernels = "auto";
+  int threads = 0;
+  std::optional<std::int64_t> sinks;
+  std::optional<std::int64_t> window;
+  std::string prefill = "serial";
+  std::int64_t prompt_chunk_tokens = 32;
+  double prompt_tolerance = 1e-4;
+};
+
+struct LogitsOptions {
+  RunOptions run;
+  std::filesystem::path tokens;
+  std::filesystem::path output;
+  std::int64_t skip = 0;
+};
+
+struct PerplexityOptions {
+  RunOptions run;
+  std::filesystem::path text;
+  std::string cache = "sinks";
+  bool bos = true;
+  std::int64_t max_tokens = 0;  // 0: the whole text
+  std::int64_t every = 0;       // 0: an eighth of the stream
+  std::int64_t segments = 16;
+  std::int64_t segment_tokens = 64;
+};
+
+/// Runs the command and returns its report. Throws InputError and std::invalid_argument for what cannot be
+/// used.
+boost::json::object run_logits(const LogitsOptions& options);
+boost::json::object run_perplexity(const PerplexityOptions& options);
+
+}  // namespace condensed::eval

@@ -1,0 +1,116 @@
+// condensed-eval: what a model computes, offline. JSON on stdout, progress on stderr when it is a terminal.
+
+#include <exception>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+
+#include "eval/commands.h"
+
+namespace {
+
+using condensed::eval::LogitsOptions;
+using condensed::eval::PerplexityOptions;
+using condensed::eval::RunOptions;
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+void add_run_options(CLI::App& command, RunOptions& run) {
+  command.add_option("--model", run.model, "Model folder in the Hugging Face layout")->required();
+  command.add_option("--sinks", run.sinks, "First tokens of the stream that stay cached")
+      ->check(CLI::Range(0, 1 << 20));
+  command.add_option("--window", run.window, "Latest tokens that stay cached")->check(CLI::Range(1, 1 << 30));
+  command
+      .add_option("--prefill", run.prefill,
+                  "serial (token by token, exact), adaptive (in chunks, iterated until they stand still) or "
+                  "passes=N (iterated N times)")
+      ->capture_default_str();
+  command.add_option("--prompt-chunk", run.prompt_chunk_tokens, "Tokens in a chunk")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  command
+      .add_option("--prompt-tolerance", run.prompt_tolerance,
+                  "adaptive: largest change of a key or value that counts as standing still")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--kernels", run.kernels, "auto, avx2 or reference")->capture_default_str();
+  command.add_option("--threads", run.threads, "0: one per processor")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+CLI::App* add_logits(CLI::App& app, LogitsOptions& options) {
+  CLI::App* command =
+      app.add_subcommand("logits", "Write the logits after every token to a safetensors file");
+  add_run_options(*command, options.run);
+  command
+      ->add_option(
+          "--tokens", options.tokens,
+          "JSON: a list of ids, or an object with tokens, sinks and window (null: never evict), which "
+          "--sinks and --window override")
+      ->required();
+  command
+      ->add_option("--output", options.output, "File for the tensor `logits` [tokens, vocabulary], float32")
+      ->required();
+  command
+      ->add_option("--skip", options.skip,
+                   "Move the stream on by this many positions once the sinks are full, to look far along it")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 60));
+  return command;
+}
+
+CLI::App* add_perplexity(CLI::App& app, PerplexityOptions& options) {
+  CLI::App* command = app.add_subcommand("perplexity", "Score a text as one stream");
+  add_run_options(*command, options.run);
+  command->add_option("--text", options.text, "UTF-8 text file")->required();
+  command
+      ->add_option(
+          "--cache", options.cache,
+          "sinks (sinks and window), window-only (no sinks, the same memory) or dense-recompute (the "
+          "context recomputed for every token, on segments, beside the sinks' score of the same tokens)")
+      ->check(CLI::IsMember({"sinks", "window-only", "dense-recompute"}))
+      ->capture_default_str();
+  command->add_option("--max-tokens", options.max_tokens, "Tokens of the text to use; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--every", options.every, "Tokens in a part of the report; 0: an eighth of the stream")
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--bos,!--no-bos", options.bos, "Begin with the beginning-of-sequence token (default)");
+  command->add_option("--segments", options.segments, "dense-recompute: segments along the stream")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--segment-tokens", options.segment_tokens, "dense-recompute: tokens in a segment")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  return command;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Evaluate a model offline: JSON on stdout, progress on stderr when it is a terminal.\n"
+      "Exit codes: 0 done, 1 something given cannot be used, 2 usage.",
+      "condensed-eval");
+  app.set_version_flag("--version", "condensed " CONDENSED_VERSION);
+  app.require_subcommand(1);
+  LogitsOptions logits;
+  PerplexityOptions perplexity;
+  const CLI::App* logits_command = add_logits(app, logits);
+  add_perplexity(app, perplexity);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  try {
+    const boost::json::object report = logits_command->parsed() ? condensed::eval::run_logits(logits)
+                                                                : condensed::eval::run_perplexity(perplexity);
+    std::cout << boost::json::serialize(report) << std::endl;
+  } catch (const std::exception& error) {
+    std::cerr << "condensed-eval: " << error.what() << std::endl;
+    return kFailed;
+  }
+  return 0;
+}
