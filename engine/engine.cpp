@@ -69,12 +69,11 @@ void Engine::wake() {
 
 void Engine::open(OpenRequest request, Reply<SessionInfo> reply) {
   loop_->post(reply, [request = std::move(request), reply](Loop& loop) mutable {
-    reply(loop.open(std::move(request)));
+    loop.open(std::move(request), reply);
   });
 }
 
-void Engine::append(std::string session, std::variant<std::string, std::vector<std::int32_t>> input,
-                    Reply<AppendResult> reply) {
+void Engine::append(std::string session, Input input, Reply<AppendResult> reply) {
   loop_->post(reply, [session = std::move(session), input = std::move(input), reply](Loop& loop) mutable {
     loop.append(session, std::move(input), std::move(reply));
   });

@@ -48,11 +48,15 @@ struct EngineOptions {
   PromptOptions prompt;
 };
 
+/// Text, or tokens.
+using Input = std::variant<std::string, std::vector<std::int32_t>>;
+
 struct OpenRequest {
   std::string session;  // empty: the engine picks a name
   std::optional<std::int64_t> sinks;
   std::optional<std::int64_t> window;
-  bool bos = true;  // whether a new stream starts with the model's beginning-of-sequence token
+  bool bos = true;             // whether a new stream starts with the model's beginning-of-sequence token
+  std::optional<Input> input;  // read before the answer comes, as append() would
 };
 
 struct SessionInfo {
@@ -148,12 +152,12 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  /// Opens a session, or finds the one of that name.
   void open(OpenRequest request, Reply<SessionInfo> reply);
 
   /// Answered once the input is part of the stream. While a generation runs, the input joins the stream after
   /// the token in progress and the generation goes on from there.
-  void append(std::string session, std::variant<std::string, std::vector<std::int32_t>> input,
-              Reply<AppendResult> reply);
+  void append(std::string session, Input input, Reply<AppendResult> reply);
 
   /// Answered at once (with the session's state); the tokens go to the listener.
   void generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,

@@ -29,17 +29,17 @@ std::string Engine::Loop::free_name() {
   return name;
 }
 
-std::variant<SessionInfo, Error> Engine::Loop::open(OpenRequest request) {
+std::variant<Session*, Error> Engine::Loop::find_or_create(OpenRequest& request, bool& existed) {
   if (Session* session = find(request.session); session != nullptr) {
-    SessionInfo info = session->info();
+    const SessionInfo info = session->info();
     if (request.sinks.value_or(info.sinks) != info.sinks ||
         request.window.value_or(info.window) != info.window) {
       return Error{ErrorCode::session_exists, "session '" + info.session + "' is open with " +
                                                   std::to_string(info.sinks) + " sinks and a window of " +
                                                   std::to_string(info.window)};
     }
-    info.existed = true;
-    return info;
+    existed = true;
+    return session;
   }
   const cache::StreamWindow window{.sinks = request.sinks.value_or(options_.default_window.sinks),
                                    .window = request.window.value_or(options_.default_window.window)};
@@ -60,11 +60,33 @@ std::variant<SessionInfo, Error> Engine::Loop::open(OpenRequest request) {
   }
   auto session = std::make_unique<Session>(*model_, transformer_.cache_shape(), window, request);
   turns_.push_back(session.get());
-  return sessions_.emplace(request.session, std::move(session)).first->second->info();
+  return sessions_.emplace(request.session, std::move(session)).first->second.get();
 }
 
-void Engine::Loop::append(const std::string& name, std::variant<std::string, std::vector<std::int32_t>> input,
-                          Reply<AppendResult> reply) {
+void Engine::Loop::open(OpenRequest request, const Reply<SessionInfo>& reply) {
+  bool existed = false;
+  const std::variant<Session*, Error> result = find_or_create(request, existed);
+  if (const Error* error = std::get_if<Error>(&result)) {
+    return reply(*error);
+  }
+  Session* session = std::get<Session*>(result);
+  const auto answer = [session, existed, reply] {
+    SessionInfo info = session->info();
+    info.existed = existed;
+    reply(info);
+  };
+  if (!request.input) {
+    return answer();
+  }
+  append(session->name(), std::move(*request.input), [answer, reply](std::variant<AppendResult, Error> read) {
+    if (const Error* error = std::get_if<Error>(&read)) {
+      return reply(*error);
+    }
+    answer();  // called by the session itself, so it is there
+  });
+}
+
+void Engine::Loop::append(const std::string& name, Input input, Reply<AppendResult> reply) {
   Session* session = find(name);
   if (session == nullptr) {
     return reply(unknown_session(name));

@@ -37,9 +37,8 @@ class Engine::Loop {
   void shutdown();
 
   // Commands.
-  std::variant<SessionInfo, Error> open(OpenRequest request);
-  void append(const std::string& name, std::variant<std::string, std::vector<std::int32_t>> input,
-              Reply<AppendResult> reply);
+  void open(OpenRequest request, const Reply<SessionInfo>& reply);
+  void append(const std::string& name, Input input, Reply<AppendResult> reply);
   void generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,
                 Clock::time_point arrival, const Reply<SessionInfo>& reply);
   std::variant<SessionInfo, Error> cancel(const std::string& name);
@@ -60,6 +59,7 @@ class Engine::Loop {
   void choose_slices();
   Session* find(const std::string& name);
   std::string free_name();
+  std::variant<Session*, Error> find_or_create(OpenRequest& request, bool& existed);
 
   std::shared_ptr<Model> model_;
   EngineOptions options_;

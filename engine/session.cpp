@@ -12,13 +12,13 @@ namespace {
 constexpr std::size_t kTokenisePieceBytes = 512;
 constexpr std::size_t kRecentTokens = 1024;  // the largest penalty_window
 
-std::size_t size_of(const std::variant<std::string, std::vector<std::int32_t>>& content) {
+std::size_t size_of(const Input& content) {
   return std::visit([](const auto& items) { return items.size(); }, content);
 }
 
 }  // namespace
 
-bool Session::Input::tokenised() const {
+bool Session::WaitingInput::tokenised() const {
   return consumed == size_of(content);
 }
 
@@ -46,7 +46,7 @@ SessionInfo Session::info() const {
   info.evictions = cache_.evictions();
   info.waiting_tokens = std::max<std::int64_t>(0, static_cast<std::int64_t>(unread_.size()) - 1);
   info.cache_bytes = cache_.bytes();
-  for (const Input& input : inputs_) {
+  for (const WaitingInput& input : inputs_) {
     const auto left = static_cast<std::int64_t>(size_of(input.content) - input.consumed);
     (std::holds_alternative<std::string>(input.content) ? info.waiting_bytes : info.waiting_tokens) += left;
   }
@@ -55,14 +55,14 @@ SessionInfo Session::info() const {
 
 std::size_t Session::waiting_input_bytes() const {
   std::size_t bytes = unread_.size() * sizeof(std::int32_t);
-  for (const Input& input : inputs_) {
+  for (const WaitingInput& input : inputs_) {
     const std::size_t left = size_of(input.content) - input.consumed;
     bytes += std::holds_alternative<std::string>(input.content) ? left : left * sizeof(std::int32_t);
   }
   return bytes;
 }
 
-void Session::append(std::variant<std::string, std::vector<std::int32_t>> input, Reply<AppendResult> reply) {
+void Session::append(Input input, Reply<AppendResult> reply) {
   inputs_.push_back({.content = std::move(input), .end_position = position(), .reply = std::move(reply)});
   answer_read_inputs();  // an empty input has nothing to wait for
 }
@@ -106,7 +106,7 @@ void Session::finish(FinishReason reason, std::string_view stop) {
 }
 
 void Session::refuse_waiting(const Error& error) {
-  for (Input& input : std::exchange(inputs_, {})) {
+  for (WaitingInput& input : std::exchange(inputs_, {})) {
     input.reply(error);
   }
 }
@@ -123,7 +123,7 @@ void Session::accept(std::int32_t token) {
   }
 }
 
-void Session::tokenise(Input& input) {
+void Session::tokenise(WaitingInput& input) {
   const std::size_t n_before = unread_.size();
   if (auto* text = std::get_if<std::string>(&input.content)) {
     const std::string_view rest = std::string_view(*text).substr(input.consumed);
@@ -156,7 +156,7 @@ void Session::prepare(std::int64_t slice_tokens) {
     return;
   }
   const auto input =
-      std::find_if(inputs_.begin(), inputs_.end(), [](const Input& i) { return !i.tokenised(); });
+      std::find_if(inputs_.begin(), inputs_.end(), [](const WaitingInput& i) { return !i.tokenised(); });
   tokenise(*input);
   answer_read_inputs();
 }
@@ -179,17 +179,17 @@ Slice Session::slice(std::int64_t n) {
 
 void Session::advance(std::int64_t n, std::span<const float> logits) {
   unread_.erase(unread_.begin(), unread_.begin() + n);
+  answer_read_inputs();
   if (!logits.empty()) {
     emit(logits);
   }
-  answer_read_inputs();
 }
 
 void Session::answer_read_inputs() {
   // Read: all but the stream's newest token are in the cache.
   while (!inputs_.empty() && inputs_.front().tokenised() &&
          inputs_.front().end_position <= cache_.position() + 1) {
-    Input input = std::move(inputs_.front());
+    WaitingInput input = std::move(inputs_.front());
     inputs_.pop_front();
     input.reply(AppendResult{.session = name(), .tokens = input.n_tokens, .position = input.end_position});
   }

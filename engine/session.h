@@ -40,7 +40,7 @@ class Session {
   std::size_t cache_bytes() const { return cache_.bytes(); }
   std::size_t waiting_input_bytes() const;
 
-  void append(std::variant<std::string, std::vector<std::int32_t>> input, Reply<AppendResult> reply);
+  void append(Input input, Reply<AppendResult> reply);
 
   /// Throws InputError for options out of range. The session must not be generating.
   void start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
@@ -61,8 +61,8 @@ class Session {
   void advance(std::int64_t n, std::span<const float> logits);
 
  private:
-  struct Input {
-    std::variant<std::string, std::vector<std::int32_t>> content;
+  struct WaitingInput {
+    Input content;
     std::size_t consumed = 0;  // bytes or tokens of content that are unread tokens by now
     std::int64_t n_tokens = 0;
     std::int64_t end_position = 0;  // once all is tokenised: where its last token stands, plus one
@@ -83,7 +83,7 @@ class Session {
 
   bool input_waits() const { return !inputs_.empty() && !inputs_.back().tokenised(); }
   bool wants_token() const;
-  void tokenise(Input& input);
+  void tokenise(WaitingInput& input);
   void accept(std::int32_t token);
   void answer_read_inputs();
   std::string shown_alone(std::int32_t token) const;
@@ -95,7 +95,7 @@ class Session {
   std::optional<TextStream> text_;    // absent without a tokenizer
   bool has_text_ = false;             // something other than the beginning-of-sequence token was accepted
   std::vector<std::int32_t> unread_;  // accepted, not in the cache
-  std::deque<Input> inputs_;
+  std::deque<WaitingInput> inputs_;
   std::vector<std::int32_t> recent_;  // the latest tokens, oldest first, for penalties
   std::optional<Generation> generation_;
   std::int64_t n_read_since_generation_ = 0;

@@ -1,0 +1,178 @@
+#include "daemon/events.h"
+
+#include <chrono>
+
+#include <boost/json.hpp>
+
+namespace condensed::daemon {
+
+namespace json = boost::json;
+
+namespace {
+
+std::string line(const json::object& object) {
+  return json::serialize(object) + "\n";
+}
+
+double milliseconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+json::object session_fields(const engine::SessionInfo& info, std::int64_t attached) {
+  return {{"session", info.session},
+          {"generating", info.generating},
+          {"sinks", info.sinks},
+          {"window", info.window},
+          {"position", info.position},
+          {"cached", info.cached},
+          {"evictions", info.evictions},
+          {"waiting_tokens", info.waiting_tokens},
+          {"waiting_bytes", info.waiting_bytes},
+          {"cache_bytes", info.cache_bytes},
+          {"cache_bytes_max", info.cache_bytes_max},
+          {"attached", attached}};
+}
+
+json::object opened_fields(std::string_view event, const engine::SessionInfo& info) {
+  return {
+      {"event", event},        {"session", info.session},         {"existed", info.existed},
+      {"sinks", info.sinks},   {"window", info.window},           {"position", info.position},
+      {"cached", info.cached}, {"cache_bytes", info.cache_bytes}, {"cache_bytes_max", info.cache_bytes_max}};
+}
+
+}  // namespace
+
+std::string opened_event(const engine::SessionInfo& info) {
+  return line(opened_fields("opened", info));
+}
+
+std::string attached_event(const engine::SessionInfo& info) {
+  json::object event = opened_fields("attached", info);
+  event["existed"] = true;
+  event["generating"] = info.generating;
+  return line(event);
+}
+
+std::string appended_event(const engine::AppendResult& result) {
+  return line({{"event", "appended"},
+               {"session", result.session},
+               {"tokens", result.tokens},
+               {"position", result.position}});
+}
+
+std::string token_event(std::string_view session, const engine::GeneratedToken& token) {
+  json::object event{{"event", "token"},
+                     {"session", session},
+                     {"text", token.text},
+                     {"token", token.token},
+                     {"position", token.position}};
+  if (token.logprob) {
+    event["logprob"] = *token.logprob;
+    json::array top;
+    for (const auto& [candidate, text] : token.top) {
+      top.push_back({{"token", candidate.token}, {"text", text}, {"logprob", candidate.logprob}});
+    }
+    event["top"] = std::move(top);
+  }
+  return line(event);
+}
+
+std::string done_event(std::string_view session, const engine::GenerationSummary& summary) {
+  json::object event{{"event", "done"},
+                     {"session", session},
+                     {"reason", engine::name_of(summary.reason)},
+                     {"text", summary.text},
+                     {"position", summary.position}};
+  if (!summary.stop.empty()) {
+    event["stop"] = summary.stop;
+  }
+  event["usage"] = {{"prompt_tokens", summary.prompt_tokens},
+                    {"completion_tokens", summary.completion_tokens}};
+  json::object timing{{"total_ms", milliseconds(summary.total)}};
+  if (summary.completion_tokens > 0) {
+    timing["time_to_first_token_ms"] = milliseconds(summary.time_to_first_token);
+  }
+  if (summary.completion_tokens > 1) {
+    const double after_first_s = milliseconds(summary.total - summary.time_to_first_token) / 1000;
+    timing["tokens_per_s"] = static_cast<double>(summary.completion_tokens - 1) / after_first_s;
+  }
+  event["timing"] = std::move(timing);
+  return line(event);
+}
+
+std::string stat_event(const engine::SessionInfo& info, std::int64_t attached) {
+  json::object event{{"event", "stat"}};
+  for (auto& [key, value] : session_fields(info, attached)) {
+    event[key] = value;
+  }
+  return line(event);
+}
+
+std::string stat_event(const engine::EngineInfo& info, const DaemonInfo& daemon) {
+  return line({{"event", "stat"},
+               {"version", CONDENSED_VERSION},
+               {"model", info.model},
+               {"backend", info.backend},
+               {"n_layers", info.n_layers},
+               {"n_owners", info.n_owners},
+               {"vocab_size", info.vocab_size},
+               {"weight_bytes", info.weight_bytes},
+               {"cache_bytes_per_token", info.cache_bytes_per_token},
+               {"sessions", info.sessions},
+               {"max_sessions", info.max_sessions},
+               {"generating", info.generating},
+               {"cache_bytes", info.cache_bytes},
+               {"steps", info.steps},
+               {"tokens_read", info.tokens_read},
+               {"tokens_generated", info.tokens_generated},
+               {"evictions", info.evictions},
+               {"uptime_s", info.uptime_s},
+               {"connections", daemon.connections},
+               {"resident_bytes", daemon.resident_bytes}});
+}
+
+std::string list_event(const std::vector<engine::SessionInfo>& sessions,
+                       const std::vector<std::int64_t>& attached) {
+  json::array items;
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    items.push_back(session_fields(sessions[i], attached[i]));
+  }
+  return line({{"event", "list"}, {"sessions", std::move(items)}});
+}
+
+std::string position_event(std::string_view name, const engine::SessionInfo& info) {
+  return line({{"event", name}, {"session", info.session}, {"position", info.position}});
+}
+
+std::string detached_event(std::string_view session) {
+  return line({{"event", "detached"}, {"session", session}});
+}
+
+std::string lagged_event(std::string_view session, std::int64_t missed_tokens) {
+  return line({{"event", "lagged"}, {"session", session}, {"missed", missed_tokens}});
+}
+
+std::string pong_event() {
+  return line({{"event", "pong"}});
+}
+
+std::string bye_event() {
+  return line({{"event", "bye"}, {"reason", "shutdown"}});
+}
+
+std::string error_event(std::string_view code, std::string_view message, std::string_view session) {
+  json::object event{{"event", "error"}, {"code", code}, {"message", message}};
+  if (!session.empty()) {
+    event["session"] = session;
+  }
+  return line(event);
+}
+
+std::string with_id(std::string_view event, std::string_view id) {
+  if (id.empty()) {
+    return std::string(event);
+  }
+  return "{\"id\":" + std::string(id) + "," + std::string(event.substr(1));
+}
+
+}  // namespace condensed::daemon

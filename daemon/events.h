@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "engine/engine.h"
+
+/// The daemon's side of docs/protocol.md: each function gives one line, with its end.
+namespace condensed::daemon {
+
+/// What the daemon adds to the engine's state.
+struct DaemonInfo {
+  std::int64_t connections = 0;
+  std::int64_t resident_bytes = 0;
+};
+
+std::string opened_event(const engine::SessionInfo& info);
+std::string attached_event(const engine::SessionInfo& info);
+std::string appended_event(const engine::AppendResult& result);
+std::string token_event(std::string_view session, const engine::GeneratedToken& token);
+std::string done_event(std::string_view session, const engine::GenerationSummary& summary);
+std::string stat_event(const engine::SessionInfo& info, std::int64_t attached);
+std::string stat_event(const engine::EngineInfo& info, const DaemonInfo& daemon);
+/// attached: connections of each session, in the same order.
+std::string list_event(const std::vector<engine::SessionInfo>& sessions,
+                       const std::vector<std::int64_t>& attached);
+/// "cancelled", "closed"
+std::string position_event(std::string_view name, const engine::SessionInfo& info);
+std::string detached_event(std::string_view session);
+std::string lagged_event(std::string_view session, std::int64_t missed_tokens);
+std::string pong_event();
+std::string bye_event();
+std::string error_event(std::string_view code, std::string_view message, std::string_view session = {});
+
+/// The same event as the answer to the request with this id (JSON text; empty: unchanged).
+std::string with_id(std::string_view event, std::string_view id);
+
+}  // namespace condensed::daemon

@@ -1,0 +1,133 @@
+// condensed: the daemon. Exit codes: 0 stopped cleanly, 1 could not start, 2 usage or configuration.
+
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/server.h"
+#include "daemon/settings.h"
+#include "engine/input_error.h"
+#include "engine/model.h"
+#include "kernels/make_backend.h"
+
+namespace {
+
+using condensed::daemon::Settings;
+using condensed::engine::InputError;
+
+constexpr int kStartFailed = 1;
+constexpr int kUsage = 2;
+
+struct CommandLine {
+  std::string config_file;
+  bool check_only = false;
+  std::map<std::string_view, std::string> flags;  // setting key → its text
+};
+
+void add_options(CLI::App& app, CommandLine& line) {
+  app.set_version_flag("--version", "condensed " CONDENSED_VERSION);
+  app.add_option("--config", line.config_file, "TOML file; flags win over it");
+  app.add_flag("--check", line.check_only, "Check the configuration and the model, then exit");
+  for (const auto& setting : condensed::daemon::all_settings()) {
+    app.add_option(setting.flag(), line.flags[setting.key], std::string(setting.description));
+  }
+}
+
+/// Throws InputError.
+Settings make_settings(const CLI::App& app, const CommandLine& line) {
+  Settings settings;
+  if (!line.config_file.empty()) {
+    condensed::daemon::apply_config_file(settings, line.config_file);
+  }
+  for (const auto& setting : condensed::daemon::all_settings()) {
+    if (app.count(setting.flag()) == 0) {
+      continue;
+    }
+    try {
+      condensed::daemon::set_from_text(settings, setting, line.flags.at(setting.key));
+    } catch (const InputError& error) {
+      throw InputError(setting.flag() + ": " + error.what());
+    }
+  }
+  if (settings.model.empty()) {
+    throw InputError("no model is given; set model in the configuration file, or --model DIR");
+  }
+  if (settings.sinks + settings.window > settings.max_window) {
+    throw InputError("sinks and window together exceed max_window (" + std::to_string(settings.max_window) +
+                     ")");
+  }
+  return settings;
+}
+
+void report_model(const condensed::engine::Model& model, const Settings& settings) {
+  const auto& config = model.checkpoint.config();
+  const condensed::cache::CacheShape shape{
+      .n_owners = model.plan.n_owners(), .n_kv_heads = config.n_kv_heads, .head_dim = config.head_dim};
+  spdlog::info("model {}: {} layers, {} of them own a cache; {:.1f} MB of weights; {} kernels", model.name,
+               config.n_layers, model.plan.n_owners(), static_cast<double>(model.weights.bytes()) / 1e6,
+               model.backend->name());
+  spdlog::info("a cached token takes {} bytes, a session of {} sinks and window {} at most {:.2f} MB",
+               shape.bytes_per_token(), settings.sinks, settings.window,
+               static_cast<double>(condensed::cache::CondensedCache::bytes_when_full(
+                   shape, {settings.sinks, settings.window})) /
+                   1e6);
+  if (settings.sinks + settings.window > config.max_position_embeddings) {
+    spdlog::warn(
+        "sinks and window ({}) exceed the {} positions the model was made for (max_position_embeddings)",
+        settings.sinks + settings.window, config.max_position_embeddings);
+  }
+}
+
+int serve(const Settings& settings, bool check_only) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("condensed"));
+  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
+  spdlog::set_level(spdlog::level::from_str(settings.log_level));
+  // A client that goes away is an error code of write(), not the end of the daemon.
+  std::signal(SIGPIPE, SIG_IGN);
+  auto backend = condensed::kernels::make_backend(settings.kernels, static_cast<int>(settings.threads));
+  auto model = condensed::engine::load_model(settings.model, std::move(backend));
+  report_model(*model, settings);
+  if (check_only) {
+    return 0;
+  }
+  condensed::daemon::Server server(settings, std::move(model));
+  server.run();
+  spdlog::info("stopped");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Run a language model on streams without end.\n"
+      "Exit codes: 0 stopped cleanly, 1 could not start, 2 usage or configuration.",
+      "condensed");
+  CommandLine line;
+  add_options(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  std::optional<Settings> settings;
+  try {
+    settings = make_settings(app, line);
+  } catch (const std::exception& error) {
+    std::cerr << "condensed: " << error.what() << std::endl;
+    return kUsage;
+  }
+  try {
+    return serve(*settings, line.check_only);
+  } catch (const std::exception& error) {
+    std::cerr << "condensed: " << error.what() << std::endl;
+    return kStartFailed;
+  }
+}

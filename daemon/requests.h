@@ -1,0 +1,60 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include <boost/json.hpp>
+
+#include "engine/engine.h"
+
+namespace condensed::daemon {
+
+/// One request of docs/protocol.md, checked as far as that is possible without the engine.
+struct OpenOp {
+  engine::OpenRequest open;
+};
+struct AppendOp {
+  std::string session;
+  engine::Input input;
+};
+struct GenerateOp {
+  engine::GenerateRequest generate;
+};
+struct CancelOp {
+  std::string session;
+};
+struct AttachOp {
+  std::string session;
+};
+struct DetachOp {
+  std::string session;
+};
+struct StatOp {
+  std::optional<std::string> session;
+};
+struct ListOp {};
+struct CloseOp {
+  std::string session;
+};
+struct PingOp {};
+
+using Operation =
+    std::variant<OpenOp, AppendOp, GenerateOp, CancelOp, AttachOp, DetachOp, StatOp, ListOp, CloseOp, PingOp>;
+
+struct Request {
+  std::string id;  // as JSON text; empty: none
+  Operation operation;
+};
+
+struct RequestError {
+  std::string id;  // as JSON text, when it could be read
+  std::string_view code;
+  std::string message;
+};
+
+/// Parses one line without its end.
+std::variant<Request, RequestError> parse_request(std::string_view line);
+
+}  // namespace condensed::daemon

@@ -1,0 +1,125 @@
+#include "daemon/server.h"
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "daemon/events.h"
+
+namespace condensed::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+constexpr std::chrono::milliseconds kAcceptBackOff{100};
+constexpr std::chrono::seconds kFlushDeadline{2};
+}  // namespace
+
+Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model)
+    : settings_(settings),
+      signals_(io_, SIGINT, SIGTERM),
+      listener_(io_, settings.socket, settings.socket_permissions()),
+      engine_(std::move(model), settings.engine_options()) {}
+
+void Server::run() {
+  wait_for_signal();
+  asio::co_spawn(io_, accept(), asio::detached);
+  spdlog::info("listening on {}", settings_.socket);
+  io_.run();
+}
+
+asio::awaitable<void> Server::accept() {
+  const auto quietly = asio::as_tuple(asio::use_awaitable);
+  asio::steady_timer back_off(io_);
+  while (!stopping_) {
+    auto [error, socket] = co_await listener_.acceptor().async_accept(quietly);
+    if (!error) {
+      welcome(std::move(socket));
+    } else if (!stopping_) {
+      // Out of descriptors or memory: those who are connected must not suffer, and it may pass.
+      spdlog::warn("cannot accept a connection: {}", error.message());
+      back_off.expires_after(kAcceptBackOff);
+      co_await back_off.async_wait(quietly);
+    }
+  }
+}
+
+void Server::welcome(Connection::Socket socket) {
+  const Connection::Limits limits{
+      .max_line_bytes = static_cast<std::size_t>(settings_.max_line_bytes),
+      .send_buffer_bytes = static_cast<std::size_t>(settings_.send_buffer_bytes),
+      .max_requests_in_flight = settings_.max_requests_in_flight,
+  };
+  const bool full = static_cast<std::int64_t>(connections_.size()) >= settings_.max_connections;
+  auto connection = std::make_shared<Connection>(
+      std::move(socket), next_connection_++, limits,
+      Connection::Handlers{
+          .on_line = [this](const ConnectionPtr& from, std::string_view line) { handle_line(from, line); },
+          .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
+  if (full) {
+    spdlog::warn("turned a client away: {} connections are open (max_connections)", connections_.size());
+    connection->send(
+        error_event("connection_limit", "as many connections are open as max_connections allows (" +
+                                            std::to_string(settings_.max_connections) + ")"));
+    connection->close_when_written();
+    return;
+  }
+  connections_.insert(connection);
+  spdlog::debug("connection {} opened", connection->number());
+  connection->start();
+}
+
+void Server::forget(const ConnectionPtr& connection) {
+  connections_.erase(connection);
+  spdlog::debug("connection {} closed", connection->number());
+  for (const std::string& session : streams_.drop(connection)) {
+    stop_unheard(session);
+  }
+  if (stopping_ && connections_.empty()) {
+    io_.stop();
+  }
+}
+
+/// Ends the generation of a session when nobody is left to receive it.
+void Server::stop_unheard(const std::string& session) {
+  engine_.cancel(session, [](const auto&) {});
+}
+
+void Server::wait_for_signal() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+    if (error) {
+      return;
+    }
+    if (stopping_) {
+      spdlog::warn("second signal: stopping at once");
+      listener_.close();
+      std::_Exit(1);
+    }
+    spdlog::info("signal {}: stopping", signal);
+    wait_for_signal();
+    shut_down();
+  });
+}
+
+void Server::shut_down() {
+  stopping_ = true;
+  listener_.close();
+  // Waits for the step in progress; what the engine says on the way is posted before what follows here.
+  engine_.shutdown();
+  asio::post(io_, [this] {
+    for (const ConnectionPtr& connection : std::set<ConnectionPtr>(connections_)) {
+      connection->send(bye_event());
+      connection->close_when_written();
+    }
+    if (connections_.empty()) {
+      io_.stop();
+    }
+  });
+  auto deadline = std::make_shared<asio::steady_timer>(io_, kFlushDeadline);
+  deadline->async_wait([this, deadline](const boost::system::error_code&) { io_.stop(); });
+}
+
+}  // namespace condensed::daemon

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include <boost/asio.hpp>
+
+#include "daemon/connection.h"
+#include "daemon/requests.h"
+#include "daemon/session_streams.h"
+#include "daemon/settings.h"
+#include "daemon/unix_listener.h"
+#include "engine/engine.h"
+
+namespace condensed::daemon {
+
+/// The socket side of the daemon: accepts clients, hands their requests to the engine and its answers back.
+/// Everything runs on the thread that calls run(); what the engine's thread calls only posts there.
+class Server {
+ public:
+  /// Throws InputError when the socket cannot be taken.
+  Server(const Settings& settings, std::shared_ptr<engine::Model> model);
+
+  /// Serves until SIGINT or SIGTERM, then ends generations, tells clients, and returns.
+  void run();
+
+ private:
+  using ConnectionPtr = std::shared_ptr<Connection>;
+
+  boost::asio::awaitable<void> accept();
+  void welcome(Connection::Socket socket);
+  void handle_line(const ConnectionPtr& connection, std::string_view line);
+  void forget(const ConnectionPtr& connection);
+  void wait_for_signal();
+  void shut_down();
+
+  void handle(const ConnectionPtr& connection, const std::string& id, OpenOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, AppendOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, GenerateOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, CancelOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, AttachOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, DetachOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, StatOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, ListOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, CloseOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, PingOp op);
+
+  /// An engine reply that runs `answer` on the socket thread, or sends the error that came instead.
+  template <typename T, typename Answer>
+  engine::Reply<T> reply_to(const ConnectionPtr& connection, const std::string& id,
+                            const std::string& session, Answer answer);
+  void stop_unheard(const std::string& session);
+
+  Settings settings_;
+  boost::asio::io_context io_;
+  boost::asio::signal_set signals_;
+  UnixListener listener_;
+  SessionStreams streams_;
+  std::set<ConnectionPtr> connections_;
+  std::int64_t next_connection_ = 1;
+  bool stopping_ = false;
+  engine::Engine engine_;  // last: its thread posts to what stands above
+};
+
+}  // namespace condensed::daemon

@@ -1,0 +1,171 @@
+// What the server does for each request.
+
+#include <fstream>
+#include <unistd.h>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "daemon/events.h"
+#include "daemon/server.h"
+
+namespace condensed::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+std::int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::int64_t total_pages = 0;
+  std::int64_t resident_pages = 0;
+  statm >> total_pages >> resident_pages;
+  return resident_pages * ::sysconf(_SC_PAGESIZE);
+}
+
+}  // namespace
+
+void Server::handle_line(const ConnectionPtr& connection, std::string_view line) {
+  std::variant<Request, RequestError> parsed = parse_request(line);
+  if (const auto* error = std::get_if<RequestError>(&parsed)) {
+    spdlog::debug("connection {}: {}: {}", connection->number(), error->code, error->message);
+    connection->send(with_id(error_event(error->code, error->message), error->id));
+    return;
+  }
+  Request& request = std::get<Request>(parsed);
+  if (!connection->begin_request()) {
+    connection->send(with_id(error_event("request_limit",
+                                         "as many requests of this connection are unanswered as "
+                                         "max_requests_in_flight allows (" +
+                                             std::to_string(settings_.max_requests_in_flight) + ")"),
+                             request.id));
+    return;
+  }
+  std::visit([&](auto& op) { handle(connection, request.id, std::move(op)); }, request.operation);
+}
+
+template <typename T, typename Answer>
+engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::string& id,
+                                  const std::string& session, Answer answer) {
+  return [this, connection, id, session, answer = std::move(answer)](std::variant<T, engine::Error> result) {
+    asio::post(io_, [connection, id, session, answer, result = std::move(result)] {
+      connection->end_request();
+      if (const auto* error = std::get_if<engine::Error>(&result)) {
+        connection->send(with_id(error_event(engine::name_of(error->code), error->message, session), id));
+      } else {
+        answer(std::get<T>(result));
+      }
+    });
+  };
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, OpenOp op) {
+  std::string session = op.open.session;
+  engine_.open(std::move(op.open), reply_to<engine::SessionInfo>(
+                                       connection, id, session, [this, connection, id](const auto& info) {
+                                         streams_.attach(info.session, connection);
+                                         connection->send(with_id(opened_event(info), id));
+                                       }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, AppendOp op) {
+  std::string session = op.session;
+  engine_.append(
+      std::move(op.session), std::move(op.input),
+      reply_to<engine::AppendResult>(connection, id, session, [connection, id](const auto& result) {
+        connection->send(with_id(appended_event(result), id));
+      }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, GenerateOp op) {
+  std::string session = op.generate.session;
+  auto stream = std::make_shared<PacedStream>(
+      session, static_cast<std::size_t>(settings_.send_buffer_bytes),
+      [this](std::shared_ptr<PacedStream> from, std::string event, bool done) {
+        asio::post(io_, [this, from = std::move(from), event = std::move(event), done] {
+          streams_.deliver(from, event, done);
+        });
+      },
+      [this] { engine_.wake(); });
+  engine_.generate(std::move(op.generate), stream,
+                   reply_to<engine::SessionInfo>(connection, id, session,
+                                                 [this, connection, id, stream](const auto& info) {
+                                                   if (!streams_.begin(stream, connection, id)) {
+                                                     stop_unheard(info.session);
+                                                   }
+                                                 }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, CancelOp op) {
+  std::string session = op.session;
+  engine_.cancel(std::move(op.session),
+                 reply_to<engine::SessionInfo>(connection, id, session, [connection, id](const auto& info) {
+                   connection->send(with_id(position_event("cancelled", info), id));
+                 }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, AttachOp op) {
+  std::string session = op.session;
+  engine_.stat(std::move(op.session), reply_to<engine::SessionInfo>(
+                                          connection, id, session, [this, connection, id](const auto& info) {
+                                            streams_.attach(info.session, connection);
+                                            connection->send(with_id(attached_event(info), id));
+                                          }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, DetachOp op) {
+  std::string session = op.session;
+  engine_.stat(std::move(op.session), reply_to<engine::SessionInfo>(
+                                          connection, id, session, [this, connection, id](const auto& info) {
+                                            if (streams_.detach(info.session, connection)) {
+                                              stop_unheard(info.session);
+                                            }
+                                            connection->send(with_id(detached_event(info.session), id));
+                                          }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, StatOp op) {
+  if (op.session) {
+    std::string session = *op.session;
+    engine_.stat(
+        std::move(*op.session),
+        reply_to<engine::SessionInfo>(connection, id, session, [this, connection, id](const auto& info) {
+          connection->send(with_id(stat_event(info, streams_.attached_count(info.session)), id));
+        }));
+    return;
+  }
+  engine_.stat_engine(
+      reply_to<engine::EngineInfo>(connection, id, {}, [this, connection, id](const auto& info) {
+        const DaemonInfo daemon{.connections = static_cast<std::int64_t>(connections_.size()),
+                                .resident_bytes = resident_bytes()};
+        connection->send(with_id(stat_event(info, daemon), id));
+      }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, ListOp /*op*/) {
+  engine_.list(reply_to<std::vector<engine::SessionInfo>>(
+      connection, id, {}, [this, connection, id](const auto& sessions) {
+        std::vector<std::int64_t> attached;
+        for (const engine::SessionInfo& info : sessions) {
+          attached.push_back(streams_.attached_count(info.session));
+        }
+        connection->send(with_id(list_event(sessions, attached), id));
+      }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, CloseOp op) {
+  std::string session = op.session;
+  engine_.close(std::move(op.session), reply_to<engine::SessionInfo>(
+                                           connection, id, session, [this, connection, id](const auto& info) {
+                                             const std::string event = position_event("closed", info);
+                                             connection->send(with_id(event, id));
+                                             streams_.closed(info.session, connection, event);
+                                           }));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, PingOp /*op*/) {
+  connection->end_request();
+  connection->send(with_id(pong_event(), id));
+}
+
+}  // namespace condensed::daemon

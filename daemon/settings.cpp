@@ -1,0 +1,167 @@
+#include "daemon/settings.h"
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include "engine/input_error.h"
+#include "engine/prompt_options.h"
+
+namespace condensed::daemon {
+
+namespace {
+
+using engine::InputError;
+
+std::function<void(const std::string&)> one_of(std::vector<std::string> choices) {
+  return [choices = std::move(choices)](const std::string& text) {
+    if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+      std::string expected;
+      for (const std::string& choice : choices) {
+        expected += (expected.empty() ? "" : ", ") + choice;
+      }
+      throw InputError("expected one of " + expected + ", found \"" + text + "\"");
+    }
+  };
+}
+
+void check_mode(const std::string& text) {
+  unsigned mode = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  if (error != std::errc() || end != text.data() + text.size() || mode > 0777) {
+    throw InputError("expected an octal mode such as \"0660\", found \"" + text + "\"");
+  }
+}
+
+void check_not_empty(const std::string& text) {
+  if (text.empty()) {
+    throw InputError("expected a path, found an empty string");
+  }
+}
+
+void check_prefill(const std::string& text) {
+  engine::parse_prompt_mode(text);
+}
+
+std::string range_text(const Setting& setting) {
+  std::ostringstream out;
+  out << std::fixed;
+  out.precision(0);
+  out << "a number from " << setting.least << " to " << setting.most;
+  return out.str();
+}
+
+std::string shown(const SettingValue& value) {
+  std::ostringstream out;
+  if (const auto* text = std::get_if<std::string>(&value)) {
+    out << '"' << *text << '"';
+  } else if (const auto* integer = std::get_if<std::int64_t>(&value)) {
+    out << *integer;
+  } else {
+    out << std::get<double>(value);
+  }
+  return out.str();
+}
+
+}  // namespace
+
+engine::EngineOptions Settings::engine_options() const {
+  engine::EngineOptions options;
+  options.default_window = {sinks, window};
+  options.max_window = max_window;
+  options.max_sessions = max_sessions;
+  options.max_waiting_input_bytes = static_cast<std::size_t>(max_waiting_input_bytes);
+  options.max_batch_rows = max_batch_tokens;
+  options.prompt = engine::parse_prompt_mode(
+      prefill, {.chunk_tokens = prompt_chunk_tokens, .tolerance = prompt_tolerance});
+  return options;
+}
+
+unsigned Settings::socket_permissions() const {
+  return static_cast<unsigned>(std::stoul(socket_mode, nullptr, 8));
+}
+
+std::string Setting::flag() const {
+  std::string out = "--" + std::string(key);
+  std::replace(out.begin(), out.end(), '_', '-');
+  return out;
+}
+
+const std::vector<Setting>& all_settings() {
+  static const std::vector<Setting> settings{
+      {"model", "Model folder in the Hugging Face layout", &Settings::model, 0, 0, check_not_empty},
+      {"socket", "Path of the Unix socket", &Settings::socket, 0, 0, check_not_empty},
+      {"socket_mode", "Permissions of the socket, octal", &Settings::socket_mode, 0, 0, check_mode},
+      {"sinks", "Attention sinks of a session that does not say", &Settings::sinks, 0, 1 << 20},
+      {"window", "Window of a session that does not say, in tokens", &Settings::window, 1, 1 << 30},
+      {"max_window", "Most sinks and window a session may ask for, together", &Settings::max_window, 1,
+       1 << 30},
+      {"max_sessions", "Most sessions open at once", &Settings::max_sessions, 1, 1 << 24},
+      {"max_waiting_input_bytes", "Most input that may wait on one session",
+       &Settings::max_waiting_input_bytes, 1024, 1 << 30},
+      {"max_batch_tokens", "Most tokens in one step, all sessions together", &Settings::max_batch_tokens, 1,
+       65536},
+      {"threads", "Threads that compute; 0: one per processor", &Settings::threads, 0, 1024},
+      {"kernels", "auto, avx2 or reference", &Settings::kernels, 0, 0, one_of({"auto", "avx2", "reference"})},
+      {"prefill", "How prompts are read: serial, adaptive or passes=N", &Settings::prefill, 0, 0,
+       check_prefill},
+      {"prompt_chunk_tokens", "Tokens of a prompt read at once", &Settings::prompt_chunk_tokens, 1, 65536},
+      {"prompt_tolerance", "adaptive: largest change of a key or value that counts as none",
+       &Settings::prompt_tolerance, 0, 1000},
+      {"max_line_bytes", "Longest request", &Settings::max_line_bytes, 1024, 1 << 30},
+      {"max_connections", "Most connections at once", &Settings::max_connections, 1, 1 << 20},
+      {"max_requests_in_flight", "Most unanswered requests of one connection",
+       &Settings::max_requests_in_flight, 1, 1 << 20},
+      {"send_buffer_bytes", "Unsent output of a connection at which its streams rest",
+       &Settings::send_buffer_bytes, 1024, 1 << 30},
+      {"log_level", "debug, info, warn or error", &Settings::log_level, 0, 0,
+       one_of({"debug", "info", "warn", "error"})},
+  };
+  return settings;
+}
+
+void set(Settings& settings, const Setting& setting, const SettingValue& value) {
+  if (const auto* target = std::get_if<std::string Settings::*>(&setting.target)) {
+    const auto* text = std::get_if<std::string>(&value);
+    if (text == nullptr) {
+      throw InputError("expected a string, found " + shown(value));
+    }
+    if (setting.check) {
+      setting.check(*text);
+    }
+    settings.*(*target) = *text;
+    return;
+  }
+  const auto* integer = std::get_if<std::int64_t>(&value);
+  const auto* real = std::get_if<double>(&value);
+  const auto* real_target = std::get_if<double Settings::*>(&setting.target);
+  const double number = integer != nullptr ? static_cast<double>(*integer) : real != nullptr ? *real : -1;
+  const bool fits = integer != nullptr || (real != nullptr && real_target != nullptr);
+  if (!fits || !(number >= setting.least && number <= setting.most)) {
+    throw InputError("expected " + range_text(setting) + ", found " + shown(value));
+  }
+  if (real_target != nullptr) {
+    settings.*(*real_target) = number;
+  } else {
+    settings.*(std::get<std::int64_t Settings::*>(setting.target)) = *integer;
+  }
+}
+
+void set_from_text(Settings& settings, const Setting& setting, const std::string& text) {
+  const char* end = text.data() + text.size();
+  if (std::holds_alternative<std::string Settings::*>(setting.target)) {
+    return set(settings, setting, text);
+  }
+  std::int64_t integer = 0;
+  if (const auto [to, error] = std::from_chars(text.data(), end, integer);
+      error == std::errc() && to == end) {
+    return set(settings, setting, integer);
+  }
+  double real = 0;
+  if (const auto [to, error] = std::from_chars(text.data(), end, real); error == std::errc() && to == end) {
+    return set(settings, setting, real);
+  }
+  set(settings, setting, text);
+}
+
+}  // namespace condensed::daemon

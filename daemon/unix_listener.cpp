@@ -1,0 +1,102 @@
+#include "daemon/unix_listener.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <unistd.h>
+#include <utility>
+
+#include <sys/stat.h>
+
+#include "engine/input_error.h"
+
+namespace condensed::daemon {
+
+namespace {
+
+using engine::InputError;
+using Protocol = boost::asio::local::stream_protocol;
+
+constexpr std::size_t kMaxPathBytes = 107;  // sun_path of unix(7), without its end
+
+[[noreturn]] void fail(const std::string& path, const std::string& message) {
+  throw InputError("socket " + path + ": " + message);
+}
+
+/// Makes sure that nothing is at the path.
+void clear_path(boost::asio::io_context& io, const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) {
+      return;
+    }
+    fail(path, std::strerror(errno));
+  }
+  if (!S_ISSOCK(status.st_mode)) {
+    fail(path, "there is a file that is not a socket; choose another path or remove it");
+  }
+  Protocol::socket probe(io);
+  boost::system::error_code error;
+  probe.connect(Protocol::endpoint(path), error);
+  if (!error) {
+    fail(path, "another daemon serves it; stop that one or choose another path");
+  }
+  if (error != boost::asio::error::connection_refused) {
+    fail(path, "cannot tell whether another daemon serves it: " + error.message());
+  }
+  if (::unlink(path.c_str()) != 0) {
+    fail(path, "the stale socket there cannot be removed: " + std::string(std::strerror(errno)));
+  }
+}
+
+}  // namespace
+
+UnixListener::UnixListener(boost::asio::io_context& io, std::string path, unsigned mode)
+    : path_(std::move(path)), acceptor_(io) {
+  if (path_.size() > kMaxPathBytes) {
+    fail(path_, "the path has " + std::to_string(path_.size()) + " bytes, at most " +
+                    std::to_string(kMaxPathBytes) + " are possible");
+  }
+  const std::filesystem::path folder = std::filesystem::absolute(path_).parent_path();
+  if (!std::filesystem::is_directory(folder)) {
+    fail(path_, "the folder " + folder.string() + " does not exist; create it");
+  }
+  clear_path(io, path_);
+
+  boost::system::error_code error;
+  acceptor_.open(Protocol(), error);
+  const mode_t old_mask = ::umask(static_cast<mode_t>(~mode & 0777U));
+  if (!error) {
+    acceptor_.bind(Protocol::endpoint(path_), error);
+  }
+  ::umask(old_mask);
+  if (!error) {
+    acceptor_.listen(Protocol::acceptor::max_listen_connections, error);
+  }
+  if (error) {
+    fail(path_, "cannot listen: " + error.message());
+  }
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) == 0) {
+    device_ = status.st_dev;
+    inode_ = status.st_ino;
+  }
+}
+
+UnixListener::~UnixListener() {
+  close();
+}
+
+void UnixListener::close() {
+  if (!acceptor_.is_open()) {
+    return;
+  }
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
+    ::unlink(path_.c_str());
+  }
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
+}
+
+}  // namespace condensed::daemon

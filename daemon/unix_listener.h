@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+
+#include <boost/asio.hpp>
+#include <sys/types.h>
+
+namespace condensed::daemon {
+
+/// A listening Unix socket at a path, taken from nobody: a socket that another daemon serves is left alone,
+/// one that nobody serves any more is replaced. Removes the path at the end if it is still its own.
+class UnixListener {
+ public:
+  using Acceptor = boost::asio::local::stream_protocol::acceptor;
+
+  /// Throws InputError saying why the path cannot be used. Permissions are never wider than `mode`.
+  UnixListener(boost::asio::io_context& io, std::string path, unsigned mode);
+  ~UnixListener();
+  UnixListener(const UnixListener&) = delete;
+  UnixListener& operator=(const UnixListener&) = delete;
+
+  Acceptor& acceptor() { return acceptor_; }
+  /// Stops listening and removes the path.
+  void close();
+
+ private:
+  std::string path_;
+  Acceptor acceptor_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace condensed::daemon
