@@ -84,6 +84,10 @@ Rows GroupState::stage(const KvRun& run, const std::byte* data, std::int64_t fir
     return {reinterpret_cast<const float*>(data) + begin, run.token_stride};
   }
   const std::int64_t element_bytes = run.dtype == DType::f32 ? 4 : 2;
+  if (run.token_stride == padded_) {
+    convert(run.dtype, data + begin * element_bytes, n * padded_, tile_);
+    return {tile_, padded_};
+  }
   for (std::int64_t t = 0; t < n; ++t) {
     convert(run.dtype, data + (begin + t * run.token_stride) * element_bytes, heads_.head_dim,
             tile_ + t * padded_);
@@ -197,13 +201,15 @@ void add_values(const float* weights, const float* values, std::int64_t stride, 
   }
 }
 
-template <int n_heads>
-void add_values(const float* weights, Rows values, std::int64_t n_tokens, float* sums, std::int64_t padded) {
+// The same for all of head_dim, n_vectors at a time.
+template <int n_heads, int n_vectors>
+void add_all_values(const float* weights, Rows values, std::int64_t n_tokens, float* sums,
+                    std::int64_t padded) {
   std::int64_t d = 0;
-  for (; d + 2 * kLanes <= padded; d += 2 * kLanes) {
-    add_values<n_heads, 2>(weights, values.data + d, values.stride, n_tokens, sums + d, padded);
+  for (; d + n_vectors * kLanes <= padded; d += n_vectors * kLanes) {
+    add_values<n_heads, n_vectors>(weights, values.data + d, values.stride, n_tokens, sums + d, padded);
   }
-  if (d < padded) {
+  for (; d < padded; d += kLanes) {
     add_values<n_heads, 1>(weights, values.data + d, values.stride, n_tokens, sums + d, padded);
   }
 }
@@ -216,6 +222,9 @@ void GroupState::add_tile(const KvRun& run, std::int64_t first, std::int64_t n) 
   for (; h + 3 <= group; h += 3) {
     score<3>(queries + h * padded_, padded_, keys, n, scores_ + h * kTile);
   }
+  for (; h + 2 <= group; h += 2) {
+    score<2>(queries + h * padded_, padded_, keys, n, scores_ + h * kTile);
+  }
   for (; h < group; ++h) {
     score<1>(queries + h * padded_, padded_, keys, n, scores_ + h * kTile);
   }
@@ -224,10 +233,13 @@ void GroupState::add_tile(const KvRun& run, std::int64_t first, std::int64_t n) 
   }
   const Rows values = stage(run, run.values, first, n);
   for (h = 0; h + 4 <= group; h += 4) {
-    add_values<4>(scores_ + h * kTile, values, n, sums_ + h * padded_, padded_);
+    add_all_values<4, 2>(scores_ + h * kTile, values, n, sums_ + h * padded_, padded_);
+  }
+  for (; h + 2 <= group; h += 2) {
+    add_all_values<2, 4>(scores_ + h * kTile, values, n, sums_ + h * padded_, padded_);
   }
   for (; h < group; ++h) {
-    add_values<1>(scores_ + h * kTile, values, n, sums_ + h * padded_, padded_);
+    add_all_values<1, 4>(scores_ + h * kTile, values, n, sums_ + h * padded_, padded_);
   }
 }
 

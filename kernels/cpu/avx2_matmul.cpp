@@ -17,12 +17,13 @@ struct Block {
   Epilogue epilogue;
 };
 
-static inline void write(float* out, __m128 sums, int n, Epilogue epilogue) {
+// The first n of four results.
+[[gnu::always_inline]] inline void write(float* out, __m128 results, int n, Epilogue epilogue) {
   const __m128i mask = _mm256_castsi256_si128(first_lanes(n));
   if (epilogue == Epilogue::add) {
-    sums = _mm_add_ps(_mm_maskload_ps(out, mask), sums);
+    results = _mm_add_ps(_mm_maskload_ps(out, mask), results);
   }
-  _mm_maskstore_ps(out, mask, sums);
+  _mm_maskstore_ps(out, mask, results);
 }
 
 // sums[r][o] += the products of eight elements of x's row r and of weight row o.
@@ -77,13 +78,13 @@ void dot_block(const Block& block) {
   std::int64_t c = 0;
   for (; c + kColumnsInLine <= block.cols; c += kColumnsInLine) {
 #pragma GCC unroll 8
-    for (int o = 0; o < n_outputs; ++o) {
-      // The rows of the next block: the hardware's own prefetch stops at the end of a page.
-      _mm_prefetch(block.weight + ((n_outputs + o) * block.cols + c) * kBytes, _MM_HINT_T0);
-    }
+    for (int i = 0; i < kColumnsInLine / kLanes; ++i) {
+      add_products<dtype>(block, c + i * kLanes, sums);
+      // A line of each row of the next block: the hardware's own prefetch stops at the end of a page.
 #pragma GCC unroll 8
-    for (std::int64_t i = 0; i < kColumnsInLine; i += kLanes) {
-      add_products<dtype>(block, c + i, sums);
+      for (int o = i; o < n_outputs; o += kColumnsInLine / kLanes) {
+        _mm_prefetch(block.weight + ((n_outputs + o) * block.cols + c) * kBytes, _MM_HINT_T0);
+      }
     }
   }
   for (; c + kLanes <= block.cols; c += kLanes) {

@@ -11,7 +11,7 @@ namespace {
 
 // A range of a loop is at least this much work, and a loop of less than that stays on one thread. Units:
 // about the time of one multiply-add that reads its weight from the second-level cache.
-constexpr std::int64_t kRangeWork = 64 * 1024;
+constexpr std::int64_t kRangeWork = 32 * 1024;
 constexpr std::int64_t kExpWork = 8;
 // A range's weights are read once for each block of rows: they should stay in the second-level cache.
 constexpr std::int64_t kRangeBytes = 256 * 1024;
