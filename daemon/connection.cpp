@@ -1,11 +1,13 @@
 #include "daemon/connection.h"
 
 #include <array>
+#include <poll.h>
 #include <utility>
 #include <vector>
 
+#include <spdlog/spdlog.h>
+
 #include "daemon/events.h"
-#include "daemon/line_splitter.h"
 
 namespace condensed::daemon {
 
@@ -35,29 +37,69 @@ asio::awaitable<void> Connection::read() {
   const auto quietly = asio::as_tuple(asio::use_awaitable);
   while (open_ && !closing_) {
     // A client that sends without reading waits like any other.
-    while (open_ && congested()) {
+    while (open_ && congested_) {
       co_await drained_.async_wait(quietly);
     }
     const auto [error, n] = co_await socket_.async_read_some(asio::buffer(buffer), quietly);
+    if (error == asio::error::eof && open_ && !closing_ && !hung_up()) {
+      input_ended_ = true;
+      co_await wait_until_hung_up();
+      co_return;
+    }
     if (error) {
       break;
     }
-    splitter.feed(
-        std::string_view(buffer.data(), n),
-        [&](std::string_view line) {
-          if (!line.empty() && open_ && !closing_) {
-            handlers_.on_line(self, line);
-          }
-        },
-        [&] {
-          send(error_event("line_too_long", "the line exceeds max_line_bytes (" +
-                                                std::to_string(limits_.max_line_bytes) +
-                                                "); send long input in several appends"));
-        });
+    take(std::string_view(buffer.data(), n), splitter);
   }
   if (!closing_) {
     close();
   }
+}
+
+void Connection::take(std::string_view bytes, LineSplitter& splitter) {
+  splitter.feed(
+      bytes,
+      [this](std::string_view line) {
+        if (!line.empty() && open_ && !closing_) {
+          handlers_.on_line(shared_from_this(), line);
+        }
+      },
+      [this] {
+        send(error_event("line_too_long", "the line exceeds max_line_bytes (" +
+                                              std::to_string(limits_.max_line_bytes) +
+                                              "); send long input in several appends"));
+      });
+}
+
+/// Whether the client is gone, and not only done with sending.
+bool Connection::hung_up() {
+  pollfd descriptor{.fd = socket_.native_handle(), .events = 0, .revents = 0};
+  return ::poll(&descriptor, 1, 0) < 0 || (descriptor.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+/// The client has shut down its sending side; there is nothing more to read. Answers go on until all are out
+/// or the client is gone.
+asio::awaitable<void> Connection::wait_until_hung_up() {
+  finish_if_idle();
+  while (open_ && !hung_up()) {
+    const auto [error] = co_await socket_.async_wait(Socket::wait_error, asio::as_tuple(asio::use_awaitable));
+    if (error) {
+      break;
+    }
+  }
+  close();
+}
+
+void Connection::finish_if_idle() {
+  if (!input_ended_) {
+    return;
+  }
+  // Later, because whoever ended a request or a generation is not done with it yet.
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    if (self->requests_in_flight_ == 0 && self->generations_paced_ == 0) {
+      self->close_when_written();
+    }
+  });
 }
 
 void Connection::send(std::string event, StreamCredit credit) {
@@ -66,9 +108,25 @@ void Connection::send(std::string event, StreamCredit credit) {
     return;
   }
   unsent_bytes_ += event.size();
+  congested_ = congested_ || unsent_bytes_ > limits_.send_buffer_bytes;
   queue_.push_back({std::move(event), std::move(credit)});
   if (!writing_) {
     write();
+  }
+}
+
+void Connection::send_unasked(std::string event) {
+  if (unsent_bytes_ <= kOverflowFactor * limits_.send_buffer_bytes) {
+    send(std::move(event));
+  } else if (!std::exchange(overflowed_, true)) {
+    // Later, because the sender goes through a list that closing changes.
+    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+      if (self->open_) {
+        spdlog::warn("connection {}: cut off, {} bytes of events are unread", self->number_,
+                     self->unsent_bytes_);
+        self->close();
+      }
+    });
   }
 }
 
@@ -84,9 +142,9 @@ void Connection::write() {
                     [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
                       self->writing_ = false;
                       self->settle(self->in_write_);
-                      if (error || !self->open_) {
+                      if (error) {
                         self->close();
-                      } else if (!self->queue_.empty()) {
+                      } else if (self->open_ && !self->queue_.empty()) {
                         self->write();
                       } else if (self->closing_) {
                         self->close();
@@ -100,8 +158,10 @@ void Connection::settle(std::deque<Outgoing>& sent) {
     unsent_bytes_ -= outgoing.event.size();
     outgoing.credit.settle();
   }
-  if (!congested()) {
+  if (congested_ && open_ && unsent_bytes_ <= limits_.send_buffer_bytes / 2) {
+    congested_ = false;
     drained_.cancel();
+    handlers_.on_drained(shared_from_this());
   }
 }
 
@@ -130,6 +190,16 @@ bool Connection::begin_request() {
   }
   ++requests_in_flight_;
   return true;
+}
+
+void Connection::end_request() {
+  --requests_in_flight_;
+  finish_if_idle();
+}
+
+void Connection::end_pacing() {
+  --generations_paced_;
+  finish_if_idle();
 }
 
 }  // namespace condensed::daemon

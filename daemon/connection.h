@@ -10,6 +10,7 @@
 
 #include <boost/asio.hpp>
 
+#include "daemon/line_splitter.h"
 #include "daemon/paced_stream.h"
 
 namespace condensed::daemon {
@@ -27,6 +28,9 @@ struct StreamCredit {
 };
 
 /// One client: reads lines, writes events. Used on the socket thread only.
+///
+/// A client may shut down its sending side (`printf … | socat`): it still gets the answers to its requests
+/// and the generations it paces, then the connection ends.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;
@@ -38,7 +42,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
   struct Handlers {
     std::function<void(const std::shared_ptr<Connection>&, std::string_view line)> on_line;
-    std::function<void(const std::shared_ptr<Connection>&)> on_closed;  // once; the connection is dead then
+    std::function<void(const std::shared_ptr<Connection>&)> on_drained;  // no longer congested
+    std::function<void(const std::shared_ptr<Connection>&)> on_closed;   // once; the connection is dead then
   };
 
   Connection(Socket socket, std::int64_t number, const Limits& limits, Handlers handlers);
@@ -50,6 +55,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// The same for a stream that this connection paces: it is told of `credit` when the event is written or
   /// lost.
   void send(std::string event, StreamCredit credit);
+  /// Queues an event that no request of this client asked for. A client that leaves a multiple of its buffer
+  /// unread is cut off: such events must not pile up.
+  void send_unasked(std::string event);
   /// Ends the connection once what is queued is written; reads no more.
   void close_when_written();
   /// Ends it now.
@@ -57,35 +65,48 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::int64_t number() const { return number_; }
   bool open() const { return open_; }
-  /// More is unsent than the connection's buffer should hold.
-  bool congested() const { return unsent_bytes_ > limits_.send_buffer_bytes; }
+  /// More is unsent than the buffer should hold; stays so until half of it is free again.
+  bool congested() const { return congested_; }
 
   /// Counts a request as unanswered; false if too many are.
   bool begin_request();
-  void end_request() { --requests_in_flight_; }
+  void end_request();
+  /// Counts the generations that this connection paces.
+  void begin_pacing() { ++generations_paced_; }
+  void end_pacing();
 
  private:
+  static constexpr std::size_t kOverflowFactor = 16;
+
   struct Outgoing {
     std::string event;
     StreamCredit credit;
   };
 
   boost::asio::awaitable<void> read();
+  boost::asio::awaitable<void> wait_until_hung_up();
+  void take(std::string_view bytes, LineSplitter& splitter);
+  bool hung_up();
   void write();
   void settle(std::deque<Outgoing>& sent);
+  void finish_if_idle();
 
   Socket socket_;
   std::int64_t number_;
   Limits limits_;
   Handlers handlers_;
   bool open_ = true;
-  bool closing_ = false;
+  bool closing_ = false;     // ends when all is written
+  bool input_ended_ = false;  // ends when all is answered
   bool writing_ = false;
+  bool congested_ = false;
+  bool overflowed_ = false;  // about to be cut off
   std::int64_t requests_in_flight_ = 0;
+  std::int64_t generations_paced_ = 0;
   std::size_t unsent_bytes_ = 0;
   std::deque<Outgoing> queue_;
   std::deque<Outgoing> in_write_;
-  boost::asio::steady_timer drained_;  // expires never; cancelled when the queue has drained
+  boost::asio::steady_timer drained_;  // expires never; cancelled when no longer congested
 };
 
 }  // namespace condensed::daemon

@@ -92,8 +92,8 @@ std::string done_event(std::string_view session, const engine::GenerationSummary
   if (summary.completion_tokens > 0) {
     timing["time_to_first_token_ms"] = milliseconds(summary.time_to_first_token);
   }
-  if (summary.completion_tokens > 1) {
-    const double after_first_s = milliseconds(summary.total - summary.time_to_first_token) / 1000;
+  const double after_first_s = milliseconds(summary.total - summary.time_to_first_token) / 1000;
+  if (summary.completion_tokens > 1 && after_first_s > 0) {
     timing["tokens_per_s"] = static_cast<double>(summary.completion_tokens - 1) / after_first_s;
   }
   event["timing"] = std::move(timing);

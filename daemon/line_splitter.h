@@ -18,7 +18,8 @@ class LineSplitter {
     while (!bytes.empty()) {
       const std::size_t end = bytes.find('\n');
       const std::string_view part = bytes.substr(0, end);
-      if (!skipping_ && line_.size() + part.size() > max_line_bytes_) {
+      const bool ended = end != std::string_view::npos;
+      if (!skipping_ && exceeds_limit(part)) {
         skipping_ = true;
         line_ = {};
         on_too_long();
@@ -26,7 +27,7 @@ class LineSplitter {
       if (!skipping_) {
         line_ += part;
       }
-      if (end == std::string_view::npos) {
+      if (!ended) {
         return;
       }
       bytes.remove_prefix(end + 1);
@@ -36,12 +37,24 @@ class LineSplitter {
         }
         on_line(std::string_view(line_));
       }
-      line_.clear();
       skipping_ = false;
+      line_.clear();
+      if (line_.capacity() > kKeptBytes) {
+        line_.shrink_to_fit();  // a rare long line must not hold its memory for the connection's life
+      }
     }
   }
 
  private:
+  static constexpr std::size_t kKeptBytes = 65536;
+
+  /// Whether the line so far and `part` are too long. A \r at the end, or that may yet be it, does not count.
+  bool exceeds_limit(std::string_view part) const {
+    const std::size_t size = line_.size() + part.size();
+    const bool return_last = part.empty() ? line_.ends_with('\r') : part.ends_with('\r');
+    return size > max_line_bytes_ + (return_last ? 1 : 0);
+  }
+
   std::size_t max_line_bytes_;
   std::string line_;
   bool skipping_ = false;

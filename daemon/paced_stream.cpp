@@ -14,20 +14,33 @@ PacedStream::PacedStream(std::string session, std::size_t limit_bytes, Deliver d
       wake_(std::move(wake)) {}
 
 void PacedStream::on_token(const engine::GeneratedToken& token) {
-  std::string event = token_event(session_, token);
-  unwritten_bytes_.fetch_add(event.size(), std::memory_order_relaxed);
-  deliver_(shared_from_this(), std::move(event), false);
+  send(token_event(session_, token), false);
 }
 
 void PacedStream::on_done(const engine::GenerationSummary& summary) {
-  std::string event = done_event(session_, summary);
-  unwritten_bytes_.fetch_add(event.size(), std::memory_order_relaxed);
-  deliver_(shared_from_this(), std::move(event), true);
+  send(done_event(session_, summary), true);
+}
+
+void PacedStream::send(std::string event, bool done) {
+  // `full_` is raised before the bytes are counted: were it after, the socket thread could write them all in
+  // between and lower it for the last time before it is raised.
+  const std::size_t bytes = event.size();
+  if (unwritten_bytes_.load() + bytes > limit_bytes_) {
+    full_ = true;
+  }
+  unwritten_bytes_ += bytes;
+  deliver_(shared_from_this(), std::move(event), done);
 }
 
 void PacedStream::written(std::size_t bytes) {
-  const std::size_t before = unwritten_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
-  if (before > limit_bytes_ && before - bytes <= limit_bytes_) {
+  const std::size_t left = unwritten_bytes_.fetch_sub(bytes) - bytes;
+  if (left <= limit_bytes_ / 2 && full_.exchange(false)) {
+    wake_();
+  }
+}
+
+void PacedStream::hold(bool held) {
+  if (held_.exchange(held) && !held) {
     wake_();
   }
 }

@@ -10,9 +10,10 @@
 
 namespace condensed::daemon {
 
-/// The way of one generation's tokens from the engine's thread to the socket thread. Bytes that were
-/// formatted but not yet written to the socket of the pacing connection are counted; while they exceed a
-/// limit, the generation rests. So what a slow reader leaves unread is bounded, wherever it waits.
+/// The way of one generation's tokens from the engine's thread to the socket thread. The generation rests
+/// while the connection that paces it holds it (its output is congested), and while more bytes than a limit
+/// are under way that the socket thread has not seen written yet. So what a slow reader leaves unread is
+/// bounded, wherever it waits.
 class PacedStream final : public engine::GenerationListener,
                           public std::enable_shared_from_this<PacedStream> {
  public:
@@ -25,20 +26,28 @@ class PacedStream final : public engine::GenerationListener,
   const std::string& session() const { return session_; }
 
   bool accepts_token() const override {
-    return unwritten_bytes_.load(std::memory_order_relaxed) <= limit_bytes_;
+    return !held_.load(std::memory_order_relaxed) && !full_.load(std::memory_order_relaxed);
   }
   void on_token(const engine::GeneratedToken& token) override;
   void on_done(const engine::GenerationSummary& summary) override;
 
-  /// The pacing connection has written these bytes, or nobody will. On the socket thread.
+  // The rest is for the socket thread.
+
+  /// The pacing connection has written these bytes of events, or nobody will.
   void written(std::size_t bytes);
+  /// The pacing connection has too much unsent, or no longer.
+  void hold(bool held);
 
  private:
+  void send(std::string event, bool done);
+
   std::string session_;
   std::size_t limit_bytes_;
   Deliver deliver_;
   std::function<void()> wake_;
   std::atomic<std::size_t> unwritten_bytes_ = 0;
+  std::atomic<bool> full_ = false;  // set above the limit, cleared below half of it
+  std::atomic<bool> held_ = false;
 };
 
 }  // namespace condensed::daemon

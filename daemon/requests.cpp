@@ -18,6 +18,7 @@ constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopBytes = 256;
 constexpr std::size_t kMaxDepth = 16;
+constexpr std::size_t kMaxIdBytes = 256;  // it comes back with every token
 
 std::optional<engine::Input> take_input(RequestFields& fields) {
   std::optional<std::string> text = fields.string("text");
@@ -161,6 +162,12 @@ std::variant<Request, RequestError> parse_object(const json::object& object) {
       return RequestError{{}, "bad_request", "\"id\": expected a string or a number"};
     }
     id = json::serialize(*value);
+    if (id.size() > kMaxIdBytes) {
+      return RequestError{{},
+                          "bad_request",
+                          "\"id\": expected at most " + std::to_string(kMaxIdBytes) +
+                              " bytes as JSON, found " + std::to_string(id.size())};
+    }
   }
   RequestFields fields(object);
   fields.take("id");
@@ -189,11 +196,17 @@ std::variant<Request, RequestError> parse_request(std::string_view line) {
   }
   json::parse_options options;
   options.max_depth = kMaxDepth;
+  json::stream_parser parser({}, options);
   boost::system::error_code error;
-  const json::value value = json::parse(line, error, {}, options);
-  if (error) {
-    return RequestError{{}, "bad_json", "the line is not valid JSON: " + error.message()};
+  const std::size_t parsed = parser.write(line.data(), line.size(), error);
+  if (!error) {
+    parser.finish(error);
   }
+  if (error) {
+    return RequestError{
+        {}, "bad_json", "not valid JSON at byte " + std::to_string(parsed) + ": " + error.message()};
+  }
+  const json::value value = parser.release();
   if (!value.is_object()) {
     return RequestError{
         {}, "bad_json", "expected a JSON object, found " + std::string(json::to_string(value.kind()))};

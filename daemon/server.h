@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <variant>
 
 #include <boost/asio.hpp>
 
@@ -36,6 +39,7 @@ class Server {
   void forget(const ConnectionPtr& connection);
   void wait_for_signal();
   void shut_down();
+  void say_goodbye();
 
   void handle(const ConnectionPtr& connection, const std::string& id, OpenOp op);
   void handle(const ConnectionPtr& connection, const std::string& id, AppendOp op);
@@ -48,11 +52,15 @@ class Server {
   void handle(const ConnectionPtr& connection, const std::string& id, CloseOp op);
   void handle(const ConnectionPtr& connection, const std::string& id, PingOp op);
 
-  /// An engine reply that runs `answer` on the socket thread, or sends the error that came instead.
+  /// An engine reply that is handled on the socket thread: ends the request and hands its result to
+  /// `answer`, or what went wrong to the client.
   template <typename T, typename Answer>
   engine::Reply<T> reply_to(const ConnectionPtr& connection, const std::string& id,
                             const std::string& session, Answer answer);
-  void stop_unheard(const std::string& session);
+  template <typename Action>
+  void guarded(const ConnectionPtr& connection, const std::string& id, Action action);
+  void generate_answered(const std::string& session);
+  void stop_if_unheard(const std::string& session);
 
   Settings settings_;
   boost::asio::io_context io_;
@@ -60,9 +68,11 @@ class Server {
   UnixListener listener_;
   SessionStreams streams_;
   std::set<ConnectionPtr> connections_;
+  std::map<std::string, std::int64_t> generates_asked_;  // by session: not answered by the engine yet
   std::int64_t next_connection_ = 1;
   bool stopping_ = false;
-  engine::Engine engine_;  // last: its thread posts to what stands above
+  engine::Engine engine_;  // after all that its thread posts to
+  std::jthread stopper_;   // waits for the engine to stop
 };
 
 }  // namespace condensed::daemon

@@ -25,21 +25,50 @@ std::int64_t SessionStreams::attached_count(const std::string& session) const {
   return found == entries_.end() ? 0 : static_cast<std::int64_t>(found->second.watchers.size());
 }
 
-bool SessionStreams::begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer,
+void SessionStreams::set_pacer(Entry& entry, const ConnectionPtr& pacer) {
+  if (entry.pacer) {
+    entry.pacer->end_pacing();
+  }
+  entry.pacer = pacer;
+  if (pacer) {
+    pacer->begin_pacing();
+  }
+  if (entry.stream) {
+    entry.stream->hold(pacer && pacer->congested());
+  }
+}
+
+void SessionStreams::begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer,
                            const std::string& id) {
   attach(stream->session(), pacer);
   Entry& entry = entries_[stream->session()];
   entry.stream = stream;
-  entry.pacer = pacer;
-  entry.id = id;
-  return pacer->open() || hand_on(entry);
+  if (pacer->open()) {
+    entry.id = id;
+    set_pacer(entry, pacer);
+  } else {
+    hand_on(entry);
+  }
 }
 
-/// The attached connection that has been there longest paces from now on. False: there is none.
-bool SessionStreams::hand_on(Entry& entry) {
+bool SessionStreams::unheard(const std::string& session) const {
+  const auto found = entries_.find(session);
+  return found != entries_.end() && found->second.stream && found->second.watchers.empty();
+}
+
+/// The attached connection that has been there longest, if any, paces from now on.
+void SessionStreams::hand_on(Entry& entry) {
   entry.id.clear();
-  entry.pacer = entry.watchers.empty() ? nullptr : entry.watchers.front().connection;
-  return entry.pacer != nullptr;
+  set_pacer(entry, entry.watchers.empty() ? nullptr : entry.watchers.front().connection);
+}
+
+void SessionStreams::send_to(const Watcher& watcher, const Entry& entry, const std::string& event) {
+  if (watcher.connection != entry.pacer) {
+    watcher.connection->send_unasked(event);
+    return;
+  }
+  watcher.connection->send(with_id(event, entry.id), {entry.stream, event.size()});
+  entry.stream->hold(watcher.connection->congested());
 }
 
 void SessionStreams::deliver(const std::shared_ptr<PacedStream>& stream, const std::string& event,
@@ -62,41 +91,50 @@ void SessionStreams::deliver(const std::shared_ptr<PacedStream>& stream, const s
     if (watcher.missed_tokens > 0) {
       watcher.connection->send(lagged_event(stream->session(), std::exchange(watcher.missed_tokens, 0)));
     }
-    if (paces) {
-      watcher.connection->send(with_id(event, entry.id), {stream, event.size()});
-    } else {
-      watcher.connection->send(event);
-    }
+    send_to(watcher, entry, event);
   }
   if (done) {
+    set_pacer(entry, nullptr);
     entry.stream = nullptr;
-    entry.pacer = nullptr;
     if (entry.watchers.empty()) {
       entries_.erase(found);
     }
   }
 }
 
-bool SessionStreams::detach(const std::string& session, const ConnectionPtr& connection) {
+void SessionStreams::drained(const ConnectionPtr& connection) {
+  for (const auto& [session, entry] : entries_) {
+    if (entry.stream && entry.pacer == connection) {
+      entry.stream->hold(false);
+    }
+  }
+}
+
+void SessionStreams::detach(const std::string& session, const ConnectionPtr& connection) {
   const auto found = entries_.find(session);
   if (found == entries_.end()) {
-    return false;
+    return;
   }
   Entry& entry = found->second;
   std::erase_if(entry.watchers, [&](const Watcher& watcher) { return watcher.connection == connection; });
-  const bool orphaned = entry.stream && entry.pacer == connection && !hand_on(entry);
+  if (entry.stream && entry.pacer == connection) {
+    hand_on(entry);
+  }
   if (entry.watchers.empty() && !entry.stream) {
     entries_.erase(found);
   }
-  return orphaned;
 }
 
 std::vector<std::string> SessionStreams::drop(const ConnectionPtr& connection) {
   std::vector<std::string> sessions;
   for (const auto& [session, entry] : entries_) {
-    sessions.push_back(session);
+    if (attached(session, connection)) {
+      sessions.push_back(session);
+    }
   }
-  std::erase_if(sessions, [&](const std::string& session) { return !detach(session, connection); });
+  for (const std::string& session : sessions) {
+    detach(session, connection);
+  }
   return sessions;
 }
 
@@ -108,7 +146,7 @@ void SessionStreams::closed(const std::string& session, const ConnectionPtr& req
   }
   for (const Watcher& watcher : found->second.watchers) {
     if (watcher.connection != requester) {
-      watcher.connection->send(event);
+      watcher.connection->send_unasked(event);
     }
   }
   entries_.erase(found);

@@ -21,17 +21,19 @@ class SessionStreams {
   bool attached(const std::string& session, const ConnectionPtr& connection) const;
   std::int64_t attached_count(const std::string& session) const;
 
-  /// A generation has begun: `pacer` asked for it in the request `id`. False if the pacer has gone and nobody
-  /// else is attached.
-  bool begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer, const std::string& id);
+  /// A generation has begun: `pacer` asked for it in the request `id`.
+  void begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer, const std::string& id);
+  /// Whether a generation runs and nobody is attached to receive it.
+  bool unheard(const std::string& session) const;
 
   /// A token (or the end) of the generation, formatted.
   void deliver(const std::shared_ptr<PacedStream>& stream, const std::string& event, bool done);
+  /// The connection has room again: the generations it paces go on.
+  void drained(const ConnectionPtr& connection);
 
-  /// The connection leaves the session; its generation is handed on. True: nobody is left to receive the
-  /// generation that runs.
-  bool detach(const std::string& session, const ConnectionPtr& connection);
-  /// The connection has ended. Returns the sessions whose generation nobody receives any more.
+  /// The connection leaves the session; the generation that it paces is handed on.
+  void detach(const std::string& session, const ConnectionPtr& connection);
+  /// The connection has ended. Returns the sessions it was attached to.
   std::vector<std::string> drop(const ConnectionPtr& connection);
 
   /// The session is gone: tells every attached connection but `requester`.
@@ -45,11 +47,13 @@ class SessionStreams {
   struct Entry {
     std::vector<Watcher> watchers;        // in the order they came
     std::shared_ptr<PacedStream> stream;  // the generation that runs, if any
-    ConnectionPtr pacer;
-    std::string id;  // of the pacer's request; empty once handed on
+    ConnectionPtr pacer;                  // one of the watchers; null when nobody is left
+    std::string id;                       // of the pacer's request; empty once handed on
   };
 
-  static bool hand_on(Entry& entry);
+  static void send_to(const Watcher& watcher, const Entry& entry, const std::string& event);
+  static void set_pacer(Entry& entry, const ConnectionPtr& pacer);
+  static void hand_on(Entry& entry);
 
   std::map<std::string, Entry> entries_;
 };

@@ -8,30 +8,31 @@ namespace condensed::engine {
 
 using cache::CondensedCache;
 using cache::PendingRows;
-using kernels::Epilogue;
 using kernels::KvRun;
 using kernels::Memory;
 
 namespace {
 
-/// A matrix of floats in the backend's memory, handed out by whole rows.
-class RowBuffer {
+/// A matrix in the backend's memory, handed out by whole rows.
+template <typename T>
+class Rows {
  public:
-  RowBuffer(kernels::Backend& backend, std::int64_t max_rows, std::int64_t width)
-      : memory_(backend.allocate(static_cast<std::size_t>(max_rows * width) * sizeof(float))),
+  Rows(kernels::Backend& backend, std::int64_t max_rows, std::int64_t width)
+      : memory_(backend.allocate(static_cast<std::size_t>(max_rows * width) * sizeof(T))),
         width_(static_cast<std::size_t>(width)) {}
 
-  std::span<float> rows(std::int64_t first, std::int64_t n) const {
-    return {reinterpret_cast<float*>(memory_.get()) + static_cast<std::size_t>(first) * width_,
+  std::span<T> rows(std::int64_t first, std::int64_t n) const {
+    return {reinterpret_cast<T*>(memory_.get()) + static_cast<std::size_t>(first) * width_,
             static_cast<std::size_t>(n) * width_};
   }
-  float* data() const { return reinterpret_cast<float*>(memory_.get()); }
   std::size_t width() const { return width_; }
 
  private:
   Memory memory_;
   std::size_t width_;
 };
+
+using RowBuffer = Rows<float>;
 
 std::span<const float> vector_of(const Memory& memory, int size) {
   return {reinterpret_cast<const float*>(memory.get()), static_cast<std::size_t>(size)};
@@ -67,7 +68,10 @@ struct Transformer::State {
   void compute_logits(std::span<const Slice> slices);
   void append(std::span<const Slice> slices);
 
-  std::span<float> active(const RowBuffer& buffer) const { return buffer.rows(0, n_active); }
+  template <typename T>
+  std::span<T> active(const Rows<T>& buffer) const {
+    return buffer.rows(0, n_active);
+  }
 
   Model& model;
   const ModelConfig& config;
@@ -76,16 +80,17 @@ struct Transformer::State {
   cache::CacheShape shape;
   std::int64_t max_rows;
 
-  RowBuffer hidden;                       // [rows, hidden], final after the stages run so far
-  RowBuffer x;                            // [active, hidden], the residual stream
+  Rows<double> hidden;                    // [rows, hidden], final after the stages run so far
+  Rows<double> x;                         // [active, hidden], the residual stream
   RowBuffer normed;                       // [active, hidden]
   RowBuffer query_stream;                 // [active, q_dim], rotated by place in the stream
   RowBuffer query_sink;                   // [active, q_dim], rotated by place in the cache
   RowBuffer attended;                     // [active, q_dim]
   RowBuffer key;                          // [active, kv_dim]
   RowBuffer value;                        // [active, kv_dim]
-  RowBuffer gate;                         // [active, intermediate]
-  RowBuffer up;                           // [active, intermediate]
+  Rows<double> gate;                      // [active, intermediate]
+  Rows<double> up;                        // [active, intermediate]
+  RowBuffer gated;                        // [active, intermediate]
   RowBuffer angles_stream;                // [rows, head_dim]
   RowBuffer angles_sink;                  // [rows, head_dim]
   RowBuffer active_angles_stream;         // [active, head_dim]
@@ -126,6 +131,7 @@ Transformer::State::State(Model& model_in, std::int64_t max_rows_in)
       value(backend, max_rows, std::int64_t{config.n_kv_heads} * config.head_dim),
       gate(backend, max_rows, config.intermediate_size),
       up(backend, max_rows, config.intermediate_size),
+      gated(backend, max_rows, config.intermediate_size),
       angles_stream(backend, max_rows, config.head_dim),
       angles_sink(backend, max_rows, config.head_dim),
       active_angles_stream(backend, max_rows, config.head_dim),
@@ -272,8 +278,8 @@ void Transformer::State::compute_kv(const LayerStep& step, const LayerWeights& w
   const bool first_pass = n_active == n_rows;
   const RowBuffer& fresh_keys = first_pass ? keys : key;
   const RowBuffer& fresh_values = first_pass ? values : value;
-  backend.matmul(*weights.k_proj, active(normed), active(fresh_keys), Epilogue::store);
-  backend.matmul(*weights.v_proj, active(normed), active(fresh_values), Epilogue::store);
+  backend.matmul(*weights.k_proj, active(normed), active(fresh_keys));
+  backend.matmul(*weights.v_proj, active(normed), active(fresh_values));
   backend.rotate(active(fresh_keys), active(active_angles_stream), config.head_dim, active(fresh_keys));
 
   for (SliceRows& rows : slice_rows) {
@@ -294,7 +300,7 @@ void Transformer::State::compute_kv(const LayerStep& step, const LayerWeights& w
 
 void Transformer::State::attention(std::span<const Slice> slices, const LayerStep& step,
                                    const LayerWeights& weights) {
-  backend.matmul(*weights.q_proj, active(normed), active(query_stream), Epilogue::store);
+  backend.matmul(*weights.q_proj, active(normed), active(query_stream));
   if (frames_differ) {
     backend.rotate(active(query_stream), active(active_angles_sink), config.head_dim, active(query_sink));
   }
@@ -304,7 +310,7 @@ void Transformer::State::attention(std::span<const Slice> slices, const LayerSte
   backend.attend({.n_heads = config.n_heads, .n_kv_heads = config.n_kv_heads, .head_dim = config.head_dim},
                  active(query_stream), active(frames_differ ? query_sink : query_stream), runs, run_begin,
                  active(attended));
-  backend.matmul(*weights.o_proj, active(attended), active(x), Epilogue::add);
+  backend.matmul_add(*weights.o_proj, active(attended), active(x));
 }
 
 void Transformer::State::collect_runs(std::span<const Slice> slices, const LayerStep& step) {
@@ -327,10 +333,12 @@ void Transformer::State::collect_runs(std::span<const Slice> slices, const Layer
 }
 
 void Transformer::State::mlp(const LayerWeights& weights) {
-  backend.matmul(*weights.gate_proj, active(normed), active(gate), Epilogue::store);
-  backend.matmul(*weights.up_proj, active(normed), active(up), Epilogue::store);
-  backend.swiglu(active(gate), active(up));
-  backend.matmul(*weights.down_proj, active(gate), active(x), Epilogue::add);
+  backend.fill_zero(active(gate));
+  backend.fill_zero(active(up));
+  backend.matmul_add(*weights.gate_proj, active(normed), active(gate));
+  backend.matmul_add(*weights.up_proj, active(normed), active(up));
+  backend.swiglu(active(gate), active(up), active(gated));
+  backend.matmul_add(*weights.down_proj, active(gated), active(x));
 }
 
 void Transformer::State::compute_logits(std::span<const Slice> slices) {
@@ -350,7 +358,7 @@ void Transformer::State::compute_logits(std::span<const Slice> slices) {
   }
   backend.rms_norm(x.rows(0, n), vector_of(model.weights.final_norm, config.hidden_size),
                    static_cast<float>(config.rms_norm_eps), normed.rows(0, n));
-  backend.matmul(model.weights.output_matrix(), normed.rows(0, n), device_logits.rows(0, n), Epilogue::store);
+  backend.matmul(model.weights.output_matrix(), normed.rows(0, n), device_logits.rows(0, n));
   backend.download(device_logits.rows(0, n), logits);
 }
 

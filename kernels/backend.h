@@ -75,11 +75,11 @@ struct AttentionShape {
   int head_dim = 0;    // even
 };
 
-enum class Epilogue : std::uint8_t { store, add };
-
-/// The arithmetic of the model on one device. Spans of float are the backend's own memory (see allocate()).
-/// A row's result depends on that row alone: never on how many rows there are or where it stands among them.
-/// One thread calls at a time. Sizes are the caller's duty; shapes are asserted.
+/// The arithmetic of the model on one device. Activations are float32, but for two that are float64: the
+/// residual stream, where the roundings of all layers would add up, and what enters the gated product, which
+/// amplifies them. Spans are the backend's own memory (see allocate()). A row's result depends on that row
+/// alone: never on how many rows there are or where it stands among them. One thread calls at a time. Sizes
+/// are the caller's duty; shapes are asserted.
 class Backend {
  public:
   Backend() = default;
@@ -98,15 +98,18 @@ class Backend {
   virtual std::unique_ptr<Matrix> load_matrix(const MatrixView& view) = 0;
 
   /// out[r] = table[tokens[r]]; out: [tokens, table.cols].
-  virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<float> out) = 0;
+  virtual void embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<double> out) = 0;
 
   /// out[r] = x[r] / sqrt(mean(x[r]²) + epsilon) · weight; x, out: [rows, weight.size()].
-  virtual void rms_norm(std::span<const float> x, std::span<const float> weight, float epsilon,
+  virtual void rms_norm(std::span<const double> x, std::span<const float> weight, float epsilon,
                         std::span<float> out) = 0;
 
-  /// out = x · weightᵀ, or out += it; x: [rows, weight.cols], out: [rows, weight.rows].
-  virtual void matmul(const Matrix& weight, std::span<const float> x, std::span<float> out,
-                      Epilogue epilogue) = 0;
+  /// out = x · weightᵀ; x: [rows, weight.cols], out: [rows, weight.rows]. Float32 weights are summed in
+  /// float64.
+  virtual void matmul(const Matrix& weight, std::span<const float> x, std::span<float> out) = 0;
+
+  /// out += x · weightᵀ
+  virtual void matmul_add(const Matrix& weight, std::span<const float> x, std::span<double> out) = 0;
 
   /// Rotary embedding, rotate-half layout; x, out: [rows, n_heads, head_dim], may be the same memory.
   /// angles: [rows, head_dim]: head_dim/2 cosines, then as many sines.
@@ -120,15 +123,17 @@ class Backend {
                       std::span<const float> queries_sink, std::span<const KvRun> runs,
                       std::span<const std::int32_t> run_begin, std::span<float> out) = 0;
 
-  /// gate = gate · sigmoid(gate) · up, element by element.
-  virtual void swiglu(std::span<float> gate, std::span<const float> up) = 0;
+  /// out = gate · sigmoid(gate) · up, element by element.
+  virtual void swiglu(std::span<const double> gate, std::span<const double> up, std::span<float> out) = 0;
 
   /// Writes row r of keys and values, [slots, n_kv_heads, head_dim] each, to slots[r], converted to dtype.
   virtual void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
                         std::span<const KvSlot> slots) = 0;
 
   virtual void copy(std::span<const float> from, std::span<float> to) = 0;
+  virtual void copy(std::span<const double> from, std::span<double> to) = 0;
   virtual void fill_zero(std::span<float> x) = 0;
+  virtual void fill_zero(std::span<double> x) = 0;
 
   /// max |a - b|, 0 for empty spans; a NaN anywhere counts as infinity. Waits for the device.
   virtual float max_abs_difference(std::span<const float> a, std::span<const float> b) = 0;

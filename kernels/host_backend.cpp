@@ -52,8 +52,17 @@ void HostBackend::copy(std::span<const float> from, std::span<float> to) {
   std::ranges::copy(from, to.begin());
 }
 
+void HostBackend::copy(std::span<const double> from, std::span<double> to) {
+  assert(from.size() == to.size());
+  std::ranges::copy(from, to.begin());
+}
+
 void HostBackend::fill_zero(std::span<float> x) {
   std::ranges::fill(x, 0.0F);
+}
+
+void HostBackend::fill_zero(std::span<double> x) {
+  std::ranges::fill(x, 0.0);
 }
 
 void HostBackend::store_kv(std::span<const float> keys, std::span<const float> values, int head_dim,

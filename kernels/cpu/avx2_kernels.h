@@ -14,22 +14,32 @@
 /// added pairwise.
 namespace condensed::kernels::avx2 {
 
-/// out[i] = float(data[i])
+/// out[i] = data[i]
 void convert(DType dtype, const std::byte* data, std::int64_t n, float* out);
+void convert(DType dtype, const std::byte* data, std::int64_t n, double* out);
 
-/// Output columns [begin, end) of out = x · weightᵀ (Epilogue::add: out +=).
-/// x: [rows, weight.cols], out: [rows, weight.rows].
-void matmul(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin, std::int64_t end,
-            float* out, Epilogue epilogue);
+/// Output columns [begin, end) of out = x · weightᵀ (float) or out += x · weightᵀ (double), for bf16 and f16
+/// weights, summed in float32. x: [rows, weight.cols], out: [rows, weight.rows].
+void matmul_16bit(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
+                  std::int64_t end, float* out);
+void matmul_16bit(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
+                  std::int64_t end, double* out);
+
+/// The same for f32 weights, summed in float64: who keeps weights in 32 bits wants the digits, and the memory
+/// is the limit all the same.
+void matmul_f32(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
+                std::int64_t end, float* out);
+void matmul_f32(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
+                std::int64_t end, double* out);
 
 /// out = x / sqrt(mean(x²) + epsilon) · weight; all [n].
-void rms_norm(const float* x, const float* weight, std::int64_t n, float epsilon, float* out);
+void rms_norm(const double* x, const float* weight, std::int64_t n, float epsilon, float* out);
 
 /// One head: x, out: [head_dim], may be the same. angles: head_dim/2 cosines, then as many sines.
 void rotate(const float* x, const float* angles, std::int64_t head_dim, float* out);
 
-/// gate = gate · sigmoid(gate) · up; [n].
-void swiglu(float* gate, const float* up, std::int64_t n);
+/// out = gate · sigmoid(gate) · up; [n].
+void swiglu(const double* gate, const double* up, std::int64_t n, float* out);
 
 /// The query heads that share one key-value head, in one row.
 struct AttentionGroup {

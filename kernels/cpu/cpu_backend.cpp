@@ -36,7 +36,7 @@ std::int64_t matmul_range_size(const MatrixView& weight, std::int64_t rows) {
 
 CpuBackend::CpuBackend(int n_threads) : team_(n_threads), scratch_(static_cast<std::size_t>(team_.size())) {}
 
-void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<float> out) {
+void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<double> out) {
   const MatrixView& view = HostMatrix::view_of(table);
   assert(out.size() == tokens.size() * view.cols);
   const auto row_bytes = view.cols * static_cast<std::int64_t>(bytes_of(view.dtype));
@@ -46,24 +46,36 @@ void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens
   }
 }
 
-void CpuBackend::rms_norm(std::span<const float> x, std::span<const float> weight, float epsilon,
+void CpuBackend::rms_norm(std::span<const double> x, std::span<const float> weight, float epsilon,
                           std::span<float> out) {
   assert(x.size() == out.size() && x.size() % weight.size() == 0);
   const std::int64_t cols = ssize_of(weight);
-  team_.run(ssize_of(x) / cols, range_size(cols), [&](int, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      avx2::rms_norm(x.data() + r * cols, weight.data(), cols, epsilon, out.data() + r * cols);
-    }
-  });
+  team_.run(static_cast<std::int64_t>(x.size()) / cols, range_size(cols),
+            [&](int, std::int64_t begin, std::int64_t end) {
+              for (std::int64_t r = begin; r < end; ++r) {
+                avx2::rms_norm(x.data() + r * cols, weight.data(), cols, epsilon, out.data() + r * cols);
+              }
+            });
 }
 
-void CpuBackend::matmul(const Matrix& weight, std::span<const float> x, std::span<float> out,
-                        Epilogue epilogue) {
-  const MatrixView& view = HostMatrix::view_of(weight);
-  const std::int64_t rows = ssize_of(x) / view.cols;
-  assert(ssize_of(x) == rows * view.cols && ssize_of(out) == rows * view.rows);
-  team_.run(view.rows, matmul_range_size(view, rows), [&](int, std::int64_t begin, std::int64_t end) {
-    avx2::matmul(view, x.data(), rows, begin, end, out.data(), epilogue);
+void CpuBackend::matmul(const Matrix& weight, std::span<const float> x, std::span<float> out) {
+  share_matmul(HostMatrix::view_of(weight), x, out);
+}
+
+void CpuBackend::matmul_add(const Matrix& weight, std::span<const float> x, std::span<double> out) {
+  share_matmul(HostMatrix::view_of(weight), x, out);
+}
+
+template <typename Out>
+void CpuBackend::share_matmul(const MatrixView& weight, std::span<const float> x, std::span<Out> out) {
+  const std::int64_t rows = ssize_of(x) / weight.cols;
+  assert(ssize_of(x) == rows * weight.cols && static_cast<std::int64_t>(out.size()) == rows * weight.rows);
+  team_.run(weight.rows, matmul_range_size(weight, rows), [&](int, std::int64_t begin, std::int64_t end) {
+    if (weight.dtype == DType::f32) {
+      avx2::matmul_f32(weight, x.data(), rows, begin, end, out.data());
+    } else {
+      avx2::matmul_16bit(weight, x.data(), rows, begin, end, out.data());
+    }
   });
 }
 
@@ -116,10 +128,10 @@ void CpuBackend::attend(const AttentionShape& shape, std::span<const float> quer
             });
 }
 
-void CpuBackend::swiglu(std::span<float> gate, std::span<const float> up) {
-  assert(gate.size() == up.size());
-  team_.run(ssize_of(gate), range_size(kExpWork), [&](int, std::int64_t begin, std::int64_t end) {
-    avx2::swiglu(gate.data() + begin, up.data() + begin, end - begin);
+void CpuBackend::swiglu(std::span<const double> gate, std::span<const double> up, std::span<float> out) {
+  assert(gate.size() == up.size() && gate.size() == out.size());
+  team_.run(ssize_of(out), range_size(kExpWork), [&](int, std::int64_t begin, std::int64_t end) {
+    avx2::swiglu(gate.data() + begin, up.data() + begin, end - begin, out.data() + begin);
   });
 }
 

@@ -20,19 +20,21 @@ class CpuBackend final : public HostBackend {
   std::string_view name() const override { return "avx2"; }
   int n_threads() const { return team_.size(); }
 
-  void embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<float> out) override;
-  void rms_norm(std::span<const float> x, std::span<const float> weight, float epsilon,
+  void embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<double> out) override;
+  void rms_norm(std::span<const double> x, std::span<const float> weight, float epsilon,
                 std::span<float> out) override;
-  void matmul(const Matrix& weight, std::span<const float> x, std::span<float> out,
-              Epilogue epilogue) override;
+  void matmul(const Matrix& weight, std::span<const float> x, std::span<float> out) override;
+  void matmul_add(const Matrix& weight, std::span<const float> x, std::span<double> out) override;
   void rotate(std::span<const float> x, std::span<const float> angles, int head_dim,
               std::span<float> out) override;
   void attend(const AttentionShape& shape, std::span<const float> queries_stream,
               std::span<const float> queries_sink, std::span<const KvRun> runs,
               std::span<const std::int32_t> run_begin, std::span<float> out) override;
-  void swiglu(std::span<float> gate, std::span<const float> up) override;
+  void swiglu(std::span<const double> gate, std::span<const double> up, std::span<float> out) override;
 
  private:
+  template <typename Out>
+  void share_matmul(const MatrixView& weight, std::span<const float> x, std::span<Out> out);
   void reserve_scratch(std::size_t floats);
 
   ThreadTeam team_;

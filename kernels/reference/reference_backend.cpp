@@ -50,10 +50,26 @@ void attend_head(std::span<const float> query_stream, std::span<const float> que
   }
 }
 
+// Calls write(r · weight.rows + o, sum_c x[r, c] · weight[o, c]) for all r and o.
+template <typename Write>
+void for_each_dot(const MatrixView& weight, std::span<const float> x, const Write& write) {
+  const std::int64_t rows = static_cast<std::int64_t>(x.size()) / weight.cols;
+  assert(static_cast<std::int64_t>(x.size()) == rows * weight.cols);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t o = 0; o < weight.rows; ++o) {
+      double dot = 0;
+      for (std::int64_t c = 0; c < weight.cols; ++c) {
+        dot += double{x[r * weight.cols + c]} * load_element(weight.dtype, weight.data, o * weight.cols + c);
+      }
+      write(r * weight.rows + o, dot);
+    }
+  }
+}
+
 }  // namespace
 
 void ReferenceBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens,
-                             std::span<float> out) {
+                             std::span<double> out) {
   const MatrixView& view = HostMatrix::view_of(table);
   assert(out.size() == tokens.size() * view.cols);
   for (std::size_t r = 0; r < tokens.size(); ++r) {
@@ -64,14 +80,14 @@ void ReferenceBackend::embed(const Matrix& table, std::span<const std::int32_t> 
   }
 }
 
-void ReferenceBackend::rms_norm(std::span<const float> x, std::span<const float> weight, float epsilon,
+void ReferenceBackend::rms_norm(std::span<const double> x, std::span<const float> weight, float epsilon,
                                 std::span<float> out) {
   assert(x.size() == out.size() && x.size() % weight.size() == 0);
   const std::size_t cols = weight.size();
   for (std::size_t begin = 0; begin < x.size(); begin += cols) {
     double squares = 0;
     for (std::size_t c = 0; c < cols; ++c) {
-      squares += double{x[begin + c]} * x[begin + c];
+      squares += x[begin + c] * x[begin + c];
     }
     const double scale = 1.0 / std::sqrt(squares / static_cast<double>(cols) + epsilon);
     for (std::size_t c = 0; c < cols; ++c) {
@@ -80,23 +96,13 @@ void ReferenceBackend::rms_norm(std::span<const float> x, std::span<const float>
   }
 }
 
-// out[r, o] = sum_c x[r, c] · weight[o, c]
-void ReferenceBackend::matmul(const Matrix& weight, std::span<const float> x, std::span<float> out,
-                              Epilogue epilogue) {
-  const MatrixView& view = HostMatrix::view_of(weight);
-  const std::int64_t rows = static_cast<std::int64_t>(x.size()) / view.cols;
-  assert(static_cast<std::int64_t>(x.size()) == rows * view.cols);
-  assert(static_cast<std::int64_t>(out.size()) == rows * view.rows);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t o = 0; o < view.rows; ++o) {
-      double dot = 0;
-      for (std::int64_t c = 0; c < view.cols; ++c) {
-        dot += double{x[r * view.cols + c]} * load_element(view.dtype, view.data, o * view.cols + c);
-      }
-      float& to = out[r * view.rows + o];
-      to = static_cast<float>(epilogue == Epilogue::add ? to + dot : dot);
-    }
-  }
+void ReferenceBackend::matmul(const Matrix& weight, std::span<const float> x, std::span<float> out) {
+  for_each_dot(HostMatrix::view_of(weight), x,
+               [&](std::int64_t i, double dot) { out[i] = static_cast<float>(dot); });
+}
+
+void ReferenceBackend::matmul_add(const Matrix& weight, std::span<const float> x, std::span<double> out) {
+  for_each_dot(HostMatrix::view_of(weight), x, [&](std::int64_t i, double dot) { out[i] += dot; });
 }
 
 // (out[d], out[d + half]) = (x[d], x[d + half]) turned by angle d, half = head_dim / 2
@@ -138,11 +144,11 @@ void ReferenceBackend::attend(const AttentionShape& shape, std::span<const float
   }
 }
 
-void ReferenceBackend::swiglu(std::span<float> gate, std::span<const float> up) {
-  assert(gate.size() == up.size());
+void ReferenceBackend::swiglu(std::span<const double> gate, std::span<const double> up,
+                              std::span<float> out) {
+  assert(gate.size() == up.size() && gate.size() == out.size());
   for (std::size_t i = 0; i < gate.size(); ++i) {
-    const double sigmoid = 1.0 / (1.0 + std::exp(-double{gate[i]}));
-    gate[i] = static_cast<float>(gate[i] * sigmoid * up[i]);
+    out[i] = static_cast<float>(gate[i] / (1.0 + std::exp(-gate[i])) * up[i]);
   }
 }
 

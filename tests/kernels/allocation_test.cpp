@@ -59,19 +59,20 @@ TEST(Allocation, SecondStepAllocatesNothing) {
   const std::vector<std::int32_t> tokens = {1, 2, 3, 4, 5};
   const auto angles = random_floats(random, kRows * kDim / 4);
   const auto weight = random_floats(random, kDim);
+  std::vector<double> residual(kRows * kDim);
   std::vector<float> x(kRows * kDim);
   std::vector<float> y(kRows * kDim);
   std::vector<float> wide(kRows * 512);
   std::vector<std::byte> slot_bytes(2 * kDim * 2);
   const std::vector<KvSlot> slots(kRows, KvSlot{slot_bytes.data(), slot_bytes.data() + kDim * 2, kDim / 4});
   const auto step = [&] {
-    backend->embed(*matrix, tokens, x);
-    backend->rms_norm(x, weight, 1e-5F, y);
+    backend->embed(*matrix, tokens, residual);
+    backend->rms_norm(residual, weight, 1e-5F, y);
     backend->rotate(y, angles, kDim / 4, y);
     backend->attend({4, 1, kDim / 4}, y, y, runs, run_begin, x);
     backend->store_kv(x, y, kDim / 4, DType::bf16, slots);
-    backend->matmul(*matrix, x, wide, Epilogue::store);
-    backend->swiglu(wide, wide);
+    backend->matmul(*matrix, x, wide);
+    backend->swiglu(residual, residual, x);
     return backend->max_abs_difference(x, y);
   };
   step();

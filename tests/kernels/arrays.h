@@ -58,28 +58,35 @@ class StoredArray {
 };
 
 /// Room for n numbers between two guards that nothing may write to.
+template <typename T = float>
 class GuardedOutput {
  public:
-  explicit GuardedOutput(std::int64_t n) : GuardedOutput(std::vector<float>(static_cast<std::size_t>(n))) {}
-  explicit GuardedOutput(std::span<const float> initial) : floats_(initial.size() + 2 * kGuard, kSentinel) {
-    std::ranges::copy(initial, floats_.begin() + kGuard);
+  explicit GuardedOutput(std::int64_t n) : GuardedOutput(std::vector<T>(static_cast<std::size_t>(n))) {}
+  explicit GuardedOutput(std::span<const T> initial) : numbers_(initial.size() + 2 * kGuard, kSentinel) {
+    std::ranges::copy(initial, numbers_.begin() + kGuard);
   }
   ~GuardedOutput() {
     for (std::size_t i = 0; i < kGuard; ++i) {
-      EXPECT_EQ(floats_[i], kSentinel) << "written before the output";
-      EXPECT_EQ(floats_[floats_.size() - 1 - i], kSentinel) << "written after the output";
+      EXPECT_EQ(numbers_[i], kSentinel) << "written before the output";
+      EXPECT_EQ(numbers_[numbers_.size() - 1 - i], kSentinel) << "written after the output";
     }
   }
   GuardedOutput(const GuardedOutput&) = delete;
   GuardedOutput& operator=(const GuardedOutput&) = delete;
 
-  std::span<float> span() { return std::span(floats_).subspan(kGuard, floats_.size() - 2 * kGuard); }
+  std::span<T> span() { return std::span(numbers_).subspan(kGuard, numbers_.size() - 2 * kGuard); }
 
  private:
   static constexpr std::size_t kGuard = 9;
-  static constexpr float kSentinel = 12345.0F;
-  std::vector<float> floats_;
+  static constexpr T kSentinel = 12345;
+  std::vector<T> numbers_;
 };
+template <typename T>
+GuardedOutput(const std::vector<T>&) -> GuardedOutput<T>;
+
+inline std::vector<double> as_doubles(std::span<const float> x) {
+  return {x.begin(), x.end()};
+}
 
 /// |actual - expected| <= tolerance, and neither is NaN.
 inline void expect_within(double actual, double expected, double tolerance) {

@@ -50,13 +50,16 @@ std::vector<std::vector<float>> outputs_of_all_operations(Backend& backend) {
   for (const DType dtype : kDTypes) {
     const StoredArray weight(dtype, random_floats(random, kOutputs * kCols), 1);
     auto& out = outputs.emplace_back(kRows * kOutputs);
-    backend.matmul(*backend.load_matrix(weight.matrix(kOutputs, kCols)), x, out, Epilogue::store);
-    backend.matmul(*backend.load_matrix(weight.matrix(kOutputs, kCols)), x, out, Epilogue::add);
+    backend.matmul(*backend.load_matrix(weight.matrix(kOutputs, kCols)), x, out);
+    std::vector<double> residual(kRows * kOutputs);
+    backend.matmul_add(*backend.load_matrix(weight.matrix(kOutputs, kCols)), x, residual);
+    outputs.emplace_back(residual.begin(), residual.end());
   }
   const auto norm_weight = random_floats(random, kCols);
   const auto many = random_floats(random, 400 * kCols);
-  backend.rms_norm(many, norm_weight, 1e-5F, outputs.emplace_back(many.size()));
-  backend.swiglu(outputs.emplace_back(many), random_floats(random, std::ssize(many)));
+  backend.rms_norm(as_doubles(many), norm_weight, 1e-5F, outputs.emplace_back(many.size()));
+  backend.swiglu(as_doubles(many), as_doubles(random_floats(random, std::ssize(many))),
+                 outputs.emplace_back(many.size()));
   const auto heads = random_floats(random, 300 * kHeads * kHeadDim);
   const auto angles = random_floats(random, 300 * kHeadDim);
   backend.rotate(heads, angles, kHeadDim, outputs.emplace_back(heads.size()));
@@ -74,9 +77,8 @@ TEST_P(Invariance, MatmulRowAlone) {
       const StoredArray weight(dtype, random_floats(random_, outputs * cols), 3);
       const auto matrix = backend().load_matrix(weight.matrix(outputs, cols));
       for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9}) {
-        expect_row_alone_is_same(random_floats(random_, rows * cols), rows, outputs, [&](auto x, auto out) {
-          backend().matmul(*matrix, x, out, Epilogue::store);
-        });
+        expect_row_alone_is_same(random_floats(random_, rows * cols), rows, outputs,
+                                 [&](auto x, auto out) { backend().matmul(*matrix, x, out); });
       }
     }
   }
@@ -89,12 +91,11 @@ TEST_P(Invariance, MatmulOutputAlone) {
   for (const DType dtype : kDTypes) {
     const StoredArray weight(dtype, random_floats(random_, kOutputs * kCols), 0);
     GuardedOutput together(kOutputs);
-    backend().matmul(*backend().load_matrix(weight.matrix(kOutputs, kCols)), x, together.span(),
-                     Epilogue::store);
+    backend().matmul(*backend().load_matrix(weight.matrix(kOutputs, kCols)), x, together.span());
     for (std::int64_t o = 0; o < kOutputs; ++o) {
       const MatrixView row{dtype, weight.data() + o * kCols * bytes_of(dtype), 1, kCols};
       GuardedOutput alone(1);
-      backend().matmul(*backend().load_matrix(row), x, alone.span(), Epilogue::store);
+      backend().matmul(*backend().load_matrix(row), x, alone.span());
       expect_same_bits(alone.span(), together.span().subspan(o, 1));
     }
   }
@@ -104,11 +105,11 @@ TEST_P(Invariance, ElementwiseRowAlone) {
   constexpr std::int64_t kRows = 9, kCols = 131;
   const auto x = random_floats(random_, kRows * kCols, 3.0F);
   const auto weight = random_floats(random_, kCols);
-  expect_row_alone_is_same(x, kRows, kCols,
-                           [&](auto rows, auto out) { backend().rms_norm(rows, weight, 1e-6F, out); });
   expect_row_alone_is_same(x, kRows, kCols, [&](auto rows, auto out) {
-    std::ranges::copy(rows, out.begin());
-    backend().swiglu(out, rows);
+    backend().rms_norm(as_doubles(rows), weight, 1e-6F, out);
+  });
+  expect_row_alone_is_same(x, kRows, kCols, [&](auto rows, auto out) {
+    backend().swiglu(as_doubles(rows), as_doubles(rows), out);
   });
 }
 

@@ -23,14 +23,14 @@ class Reference : public testing::Test {
 
 TEST_F(Reference, Embed) {
   const StoredArray table(DType::bf16, std::vector<float>{1, 2, 3, 4, 5, 6}, 1);
-  std::vector<float> out(6);
+  std::vector<double> out(6);
   backend_.embed(*backend_.load_matrix(table.matrix(3, 2)), std::vector<std::int32_t>{2, 0, 2}, out);
-  EXPECT_EQ(out, (std::vector<float>{5, 6, 1, 2, 5, 6}));
+  EXPECT_EQ(out, (std::vector<double>{5, 6, 1, 2, 5, 6}));
 }
 
 TEST_F(Reference, RmsNorm) {
   // mean(3², 4²) = 12.5, and 12.5 + 12.5 = 5²; mean(0, 5²) is the same.
-  const std::vector<float> x = {3, 4, 0, 5};
+  const std::vector<double> x = {3, 4, 0, 5};
   std::vector<float> out(4);
   backend_.rms_norm(x, std::vector<float>{5, 10}, 12.5F, out);
   EXPECT_EQ(out, (std::vector<float>{3, 8, 0, 10}));
@@ -41,10 +41,11 @@ TEST_F(Reference, Matmul) {
   const auto matrix = backend_.load_matrix(weight.matrix(2, 3));
   const std::vector<float> x = {1, 1, 1, 2, 0, -1};
   std::vector<float> out = {100, 100, 100, 100};
-  backend_.matmul(*matrix, x, out, Epilogue::store);
+  backend_.matmul(*matrix, x, out);
   EXPECT_EQ(out, (std::vector<float>{6, 0, -1, -3}));
-  backend_.matmul(*matrix, x, out, Epilogue::add);
-  EXPECT_EQ(out, (std::vector<float>{12, 0, -2, -6}));
+  std::vector<double> residual = {1, 1, 1, 1};
+  backend_.matmul_add(*matrix, x, residual);
+  EXPECT_EQ(residual, (std::vector<double>{7, 1, 0, -2}));
 }
 
 TEST_F(Reference, RotateByQuarterTurnAndByNothing) {
@@ -57,10 +58,11 @@ TEST_F(Reference, RotateByQuarterTurnAndByNothing) {
 }
 
 TEST_F(Reference, Swiglu) {
-  std::vector<float> gate = {0, std::log(3.0F)};
-  backend_.swiglu(gate, std::vector<float>{7, 4});
-  EXPECT_EQ(gate[0], 0.0F);
-  EXPECT_FLOAT_EQ(gate[1], std::log(3.0F) * 3);  // sigmoid(ln 3) = 3/4
+  const std::vector<double> gate = {0, std::log(3.0)};
+  std::vector<float> out(2);
+  backend_.swiglu(gate, std::vector<double>{7, 4}, out);
+  EXPECT_EQ(out[0], 0.0F);
+  EXPECT_FLOAT_EQ(out[1], std::log(3.0F) * 3);  // sigmoid(ln 3) = 3/4
 }
 
 TEST_F(Reference, AttendWeighsByScoreAndFrame) {

@@ -1,0 +1,93 @@
+// Commands about the state of sessions and the daemon: sessions, stat, close, ping.
+
+#include <algorithm>
+#include <cstdio>
+
+#include "clients/condensectl/commands.h"
+
+namespace condensed::ctl {
+
+namespace json = boost::json;
+
+namespace {
+
+std::string text_of(const json::value& value) {
+  return value.is_string() ? std::string(value.get_string()) : json::serialize(value);
+}
+
+std::string megabytes(const json::value& bytes) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof(buffer), "%.2f MB", bytes.to_number<double>() / 1e6);
+  return buffer;
+}
+
+/// Columns as wide as their longest entry, the first one to the left.
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const auto& row : rows) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      widths[column] = std::max(widths[column], row[column].size());
+    }
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      const std::string padding(widths[column] - row[column].size(), ' ');
+      out += column == 0 ? row[column] + padding : "  " + padding + row[column];
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+int run_sessions(client::Client& client, Terminal& terminal) {
+  const json::object list = client.call({{"op", "list"}});
+  terminal.event(list);
+  std::vector<std::vector<std::string>> rows{
+      {"SESSION", "POSITION", "CACHED", "WINDOW", "MEMORY", "ATTACHED", "STATE"}};
+  for (const json::value& item : list.at("sessions").as_array()) {
+    const json::object& session = item.as_object();
+    rows.push_back({text_of(session.at("session")), text_of(session.at("position")),
+                    text_of(session.at("cached")),
+                    text_of(session.at("sinks")) + "+" + text_of(session.at("window")),
+                    megabytes(session.at("cache_bytes")), text_of(session.at("attached")),
+                    session.at("generating").as_bool() ? "generating" : "resting"});
+  }
+  terminal.show(table(rows));
+  return 0;
+}
+
+int run_stat(client::Client& client, Terminal& terminal, const std::string& session) {
+  json::object request{{"op", "stat"}};
+  if (!session.empty()) {
+    request["session"] = session;
+  }
+  const json::object stat = client.call(std::move(request));
+  terminal.event(stat);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [key, value] : stat) {
+    if (key != "event" && key != "id") {
+      rows.push_back({std::string(key), text_of(value)});
+    }
+  }
+  terminal.show(table(rows));
+  return 0;
+}
+
+int run_close(client::Client& client, Terminal& terminal, const std::string& session) {
+  const json::object closed = client.call({{"op", "close"}, {"session", session}});
+  terminal.event(closed);
+  terminal.note("closed session " + session + " at position " + text_of(closed.at("position")));
+  return 0;
+}
+
+int run_ping(client::Client& client, Terminal& terminal) {
+  const json::object pong = client.call({{"op", "ping"}}, std::chrono::seconds(10));
+  terminal.event(pong);
+  terminal.show("pong\n");
+  return 0;
+}
+
+}  // namespace condensed::ctl
