@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -61,9 +64,13 @@ std::optional<SettingValue> value_of(const toml::node& node) {
 }  // namespace
 
 void apply_config_file(Settings& settings, const std::string& path) {
+  std::ifstream file(path);
+  if (!file) {
+    throw InputError(path + ": cannot read the configuration: " + std::strerror(errno));
+  }
   toml::table table;
   try {
-    table = toml::parse_file(path);
+    table = toml::parse(file, path);
   } catch (const toml::parse_error& error) {
     throw InputError(place(path, error.source().begin) + std::string(error.description()));
   }
@@ -77,8 +84,10 @@ void apply_config_file(Settings& settings, const std::string& path) {
     }
     const std::optional<SettingValue> value = value_of(node);
     if (!value) {
+      std::ostringstream found;
+      found << node.type();
       throw InputError(place(path, node.source().begin) + std::string(name) +
-                       ": expected a string or a number, found something else");
+                       ": expected a string or a number, found a TOML " + found.str());
     }
     try {
       set(settings, *setting, *value);

@@ -96,7 +96,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Limits limits_;
   Handlers handlers_;
   bool open_ = true;
-  bool closing_ = false;     // ends when all is written
+  bool closing_ = false;      // ends when all is written
   bool input_ended_ = false;  // ends when all is answered
   bool writing_ = false;
   bool congested_ = false;

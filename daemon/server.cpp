@@ -58,6 +58,7 @@ void Server::welcome(Connection::Socket socket) {
       std::move(socket), next_connection_++, limits,
       Connection::Handlers{
           .on_line = [this](const ConnectionPtr& from, std::string_view line) { handle_line(from, line); },
+          .on_drained = [this](const ConnectionPtr& drained) { streams_.drained(drained); },
           .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
   if (full) {
     spdlog::warn("turned a client away: {} connections are open (max_connections)", connections_.size());
@@ -76,16 +77,19 @@ void Server::forget(const ConnectionPtr& connection) {
   connections_.erase(connection);
   spdlog::debug("connection {} closed", connection->number());
   for (const std::string& session : streams_.drop(connection)) {
-    stop_unheard(session);
+    stop_if_unheard(session);
   }
   if (stopping_ && connections_.empty()) {
     io_.stop();
   }
 }
 
-/// Ends the generation of a session when nobody is left to receive it.
-void Server::stop_unheard(const std::string& session) {
-  engine_.cancel(session, [](const auto&) {});
+/// Ends the generation of a session when nobody is left to receive it. While a generate is on its way to the
+/// engine, nobody here knows which generation a cancel would hit: its answer decides.
+void Server::stop_if_unheard(const std::string& session) {
+  if (streams_.unheard(session) && !generates_asked_.contains(session)) {
+    engine_.cancel(session, [](const auto&) {});
+  }
 }
 
 void Server::wait_for_signal() {
@@ -107,19 +111,28 @@ void Server::wait_for_signal() {
 void Server::shut_down() {
   stopping_ = true;
   listener_.close();
-  // Waits for the step in progress; what the engine says on the way is posted before what follows here.
-  engine_.shutdown();
-  asio::post(io_, [this] {
-    for (const ConnectionPtr& connection : std::set<ConnectionPtr>(connections_)) {
-      connection->send(bye_event());
-      connection->close_when_written();
-    }
-    if (connections_.empty()) {
-      io_.stop();
-    }
+  // The engine finishes its step, which may be long: a second signal must be heard meanwhile. What the engine
+  // says on the way is posted before the goodbye.
+  stopper_ = std::jthread([this] {
+    engine_.shutdown();
+    asio::post(io_, [this] { say_goodbye(); });
   });
+}
+
+void Server::say_goodbye() {
+  for (const ConnectionPtr& connection : std::set<ConnectionPtr>(connections_)) {
+    connection->send(bye_event());
+    connection->close_when_written();
+  }
+  if (connections_.empty()) {
+    io_.stop();
+    return;
+  }
   auto deadline = std::make_shared<asio::steady_timer>(io_, kFlushDeadline);
-  deadline->async_wait([this, deadline](const boost::system::error_code&) { io_.stop(); });
+  deadline->async_wait([this, deadline](const boost::system::error_code&) {
+    spdlog::warn("{} connections did not read their last events", connections_.size());
+    io_.stop();
+  });
 }
 
 }  // namespace condensed::daemon

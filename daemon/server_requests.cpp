@@ -41,20 +41,35 @@ void Server::handle_line(const ConnectionPtr& connection, std::string_view line)
                              request.id));
     return;
   }
-  std::visit([&](auto& op) { handle(connection, request.id, std::move(op)); }, request.operation);
+  guarded(connection, request.id, [&] {
+    std::visit([&](auto& op) { handle(connection, request.id, std::move(op)); }, request.operation);
+  });
+}
+
+/// A defect must cost one request, not the daemon.
+template <typename Action>
+void Server::guarded(const ConnectionPtr& connection, const std::string& id, Action action) {
+  try {
+    action();
+  } catch (const std::exception& error) {
+    spdlog::error("connection {}: a request failed: {}", connection->number(), error.what());
+    connection->send(with_id(error_event("internal", error.what()), id));
+  }
 }
 
 template <typename T, typename Answer>
 engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::string& id,
                                   const std::string& session, Answer answer) {
   return [this, connection, id, session, answer = std::move(answer)](std::variant<T, engine::Error> result) {
-    asio::post(io_, [connection, id, session, answer, result = std::move(result)] {
+    asio::post(io_, [this, connection, id, session, answer, result = std::move(result)] {
       connection->end_request();
-      if (const auto* error = std::get_if<engine::Error>(&result)) {
-        connection->send(with_id(error_event(engine::name_of(error->code), error->message, session), id));
-      } else {
-        answer(std::get<T>(result));
-      }
+      guarded(connection, id, [&] {
+        if (const auto* error = std::get_if<engine::Error>(&result)) {
+          connection->send(with_id(error_event(engine::name_of(error->code), error->message, session), id));
+        } else {
+          answer(std::get<T>(result));
+        }
+      });
     });
   };
 }
@@ -87,13 +102,22 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Gene
         });
       },
       [this] { engine_.wake(); });
-  engine_.generate(std::move(op.generate), stream,
-                   reply_to<engine::SessionInfo>(connection, id, session,
-                                                 [this, connection, id, stream](const auto& info) {
-                                                   if (!streams_.begin(stream, connection, id)) {
-                                                     stop_unheard(info.session);
-                                                   }
-                                                 }));
+  ++generates_asked_[session];
+  auto reply = reply_to<engine::SessionInfo>(
+      connection, id, session,
+      [this, connection, id, stream](const auto&) { streams_.begin(stream, connection, id); });
+  engine_.generate(std::move(op.generate), stream, [this, session, reply = std::move(reply)](auto result) {
+    reply(std::move(result));
+    asio::post(io_, [this, session] { generate_answered(session); });
+  });
+}
+
+void Server::generate_answered(const std::string& session) {
+  const auto asked = generates_asked_.find(session);
+  if (--asked->second == 0) {
+    generates_asked_.erase(asked);
+  }
+  stop_if_unheard(session);
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, CancelOp op) {
@@ -117,9 +141,8 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Deta
   std::string session = op.session;
   engine_.stat(std::move(op.session), reply_to<engine::SessionInfo>(
                                           connection, id, session, [this, connection, id](const auto& info) {
-                                            if (streams_.detach(info.session, connection)) {
-                                              stop_unheard(info.session);
-                                            }
+                                            streams_.detach(info.session, connection);
+                                            stop_if_unheard(info.session);
                                             connection->send(with_id(detached_event(info.session), id));
                                           }));
 }

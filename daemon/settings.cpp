@@ -44,10 +44,11 @@ void check_prefill(const std::string& text) {
 }
 
 std::string range_text(const Setting& setting) {
+  const bool whole = std::holds_alternative<std::int64_t Settings::*>(setting.target);
   std::ostringstream out;
   out << std::fixed;
   out.precision(0);
-  out << "a number from " << setting.least << " to " << setting.most;
+  out << (whole ? "a whole number from " : "a number from ") << setting.least << " to " << setting.most;
   return out.str();
 }
 

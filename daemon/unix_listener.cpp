@@ -23,6 +23,16 @@ constexpr std::size_t kMaxPathBytes = 107;  // sun_path of unix(7), without its 
   throw InputError("socket " + path + ": " + message);
 }
 
+/// Tries to connect, without ever waiting. 0 or the error number.
+int probe(boost::asio::io_context& io, const std::string& path) {
+  Protocol::socket socket(io, Protocol());
+  socket.native_non_blocking(true);
+  const Protocol::endpoint endpoint(path);
+  return ::connect(socket.native_handle(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) == 0
+             ? 0
+             : errno;
+}
+
 /// Makes sure that nothing is at the path.
 void clear_path(boost::asio::io_context& io, const std::string& path) {
   struct stat status {};
@@ -35,14 +45,17 @@ void clear_path(boost::asio::io_context& io, const std::string& path) {
   if (!S_ISSOCK(status.st_mode)) {
     fail(path, "there is a file that is not a socket; choose another path or remove it");
   }
-  Protocol::socket probe(io);
-  boost::system::error_code error;
-  probe.connect(Protocol::endpoint(path), error);
-  if (!error) {
-    fail(path, "another daemon serves it; stop that one or choose another path");
-  }
-  if (error != boost::asio::error::connection_refused) {
-    fail(path, "cannot tell whether another daemon serves it: " + error.message());
+  const int error = probe(io, path);
+  switch (error) {
+    case 0:
+    case EAGAIN:  // its queue of connections is full
+      fail(path, "another daemon serves it; stop that one or choose another path");
+    case ECONNREFUSED:
+      break;
+    case ENOENT:
+      return;  // gone meanwhile
+    default:
+      fail(path, "cannot tell whether another daemon serves it: " + std::string(std::strerror(error)));
   }
   if (::unlink(path.c_str()) != 0) {
     fail(path, "the stale socket there cannot be removed: " + std::string(std::strerror(errno)));

@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Python client of the condensed daemon (docs/protocol.md). One file, standard library only.
+
+    with Client("/run/condensed/condensed.sock") as client:
+        client.open("story", text="Once upon a time")
+        for token in client.generate("story", max_tokens=100, temperature=0.8):
+            print(token["text"], end="", flush=True)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, List, Optional
+
+DEFAULT_SOCKET = "/run/condensed/condensed.sock"
+
+
+class RequestFailed(Exception):
+    """The daemon answered with an `error` event; `code` is one of docs/protocol.md."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class ConnectionLost(Exception):
+    """The daemon has gone, or did not answer in time."""
+
+
+class Client:
+    """One connection. Not thread-safe: use one per thread."""
+
+    def __init__(self, path: Optional[str] = None, timeout_s: Optional[float] = None) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.connect(path or os.environ.get("CONDENSED_SOCKET", DEFAULT_SOCKET))
+        except OSError as error:
+            self._socket.close()
+            raise ConnectionLost(f"cannot connect: {error}") from error
+        self._lines = self._socket.makefile("rb")
+        self._next_id = 1
+        self._waiting: Dict[int, Deque[Dict[str, Any]]] = {}
+        self.unasked: Deque[Dict[str, Any]] = deque(maxlen=10_000)
+        """Events that answer no request of ours: watched streams, `closed`, `lagged`, `bye`."""
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Ends the connection; sessions stay."""
+        self._lines.close()
+        self._socket.close()
+
+    def open(self, session: Optional[str] = None, **options: Any) -> Dict[str, Any]:
+        """Opens or finds a session; options: sinks, window, text, tokens, bos."""
+        if session is not None:
+            options["session"] = session
+        return self._call("open", options)
+
+    def append(self, session: str, text: Optional[str] = None, tokens: Optional[List[int]] = None) -> Dict[str, Any]:
+        """Adds text or tokens to the stream; returns when they have been read."""
+        return self._call("append", {"session": session, **({"text": text} if tokens is None else {"tokens": tokens})})
+
+    def generate(self, session: str, **options: Any) -> Iterator[Dict[str, Any]]:
+        """Yields the `token` events and, last, the `done` event, whose `text` belongs to the stream, too.
+
+        Closing the iterator early cancels the generation; the session stays."""
+        request = self._send("generate", {"session": session, **options})
+        finished = False
+        try:
+            while not finished:
+                event = self._answer(request)
+                finished = event["event"] == "done"
+                yield event
+        except RequestFailed:
+            finished = True
+            raise
+        finally:
+            if not finished:
+                self._cancel_and_drain(session, request)
+            self._waiting.pop(request, None)
+
+    def cancel(self, session: str) -> Dict[str, Any]:
+        return self._call("cancel", {"session": session})
+
+    def attach(self, session: str) -> Dict[str, Any]:
+        """From now on the session's events arrive here; read them with watch()."""
+        return self._call("attach", {"session": session})
+
+    def detach(self, session: str) -> Dict[str, Any]:
+        return self._call("detach", {"session": session})
+
+    def watch(self) -> Iterator[Dict[str, Any]]:
+        """Yields events that answer no request, as they come, until the daemon says `bye`."""
+        while True:
+            while self.unasked:
+                event = self.unasked.popleft()
+                yield event
+                if event["event"] == "bye":
+                    return
+            self._receive()
+
+    def stat(self, session: Optional[str] = None) -> Dict[str, Any]:
+        return self._call("stat", {} if session is None else {"session": session})
+
+    def list(self) -> List[Dict[str, Any]]:
+        return self._call("list", {})["sessions"]
+
+    def close(self, session: str) -> Dict[str, Any]:
+        """Ends the session and frees its memory."""
+        return self._call("close", {"session": session})
+
+    def ping(self) -> Dict[str, Any]:
+        return self._call("ping", {})
+
+    def _send(self, op: str, fields: Dict[str, Any]) -> int:
+        number, self._next_id = self._next_id, self._next_id + 1
+        self._waiting[number] = deque()
+        line = json.dumps({"op": op, "id": number, **fields}) + "\n"
+        try:
+            self._socket.sendall(line.encode())
+        except OSError as error:
+            raise ConnectionLost(str(error)) from error
+        return number
+
+    def _receive(self) -> None:
+        try:
+            line = self._lines.readline()
+        except OSError as error:
+            raise ConnectionLost(str(error)) from error
+        if not line:
+            raise ConnectionLost("the daemon closed the connection")
+        event = json.loads(line)
+        self._waiting.get(event.get("id"), self.unasked).append(event)
+
+    def _answer(self, request: int) -> Dict[str, Any]:
+        while not self._waiting[request]:
+            self._receive()
+        event = self._waiting[request].popleft()
+        if event["event"] == "error":
+            raise RequestFailed(event["code"], event["message"])
+        return event
+
+    def _call(self, op: str, fields: Dict[str, Any]) -> Dict[str, Any]:
+        request = self._send(op, fields)
+        try:
+            return self._answer(request)
+        finally:
+            del self._waiting[request]
+
+    def _cancel_and_drain(self, session: str, request: int) -> None:
+        try:
+            self.cancel(session)
+        except RequestFailed as error:
+            if error.code != "not_generating":  # it ended by itself meanwhile
+                raise
+        while self._answer(request)["event"] != "done":
+            pass
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Generate text with a condensed daemon.")
+    parser.add_argument("--socket", help="the daemon's socket; default: $CONDENSED_SOCKET")
+    commands = parser.add_subparsers(dest="command", required=True)
+    generate = commands.add_parser("generate", help="go on from a text and print what comes")
+    generate.add_argument("text")
+    generate.add_argument("--max-tokens", type=int, default=200)
+    generate.add_argument("--temperature", type=float, default=0.8)
+    generate.add_argument("--seed", type=int)
+    arguments = parser.parse_args()
+    options = {"max_tokens": arguments.max_tokens, "temperature": arguments.temperature}
+    if arguments.seed is not None:
+        options["seed"] = arguments.seed
+    try:
+        with Client(arguments.socket) as client:
+            session = client.open(text=arguments.text)["session"]
+            try:
+                for event in client.generate(session, **options):
+                    print(event["text"], end="", flush=True)
+                print()
+            finally:
+                client.close(session)
+    except (RequestFailed, ConnectionLost) as error:
+        print(f"condensed.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
