@@ -24,7 +24,7 @@ struct Settings {
   std::int64_t max_batch_tokens = 256;
   std::int64_t threads = 0;
   std::string kernels = "auto";
-  std::string prefill = "adaptive";
+  std::string prefill = "serial";
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
   std::int64_t max_line_bytes = 1 << 20;

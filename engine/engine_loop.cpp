@@ -14,6 +14,8 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
       seeds_(std::random_device{}()) {
   if (model_->checkpoint.config().use_sequential) {
     options_.prompt.mode = PromptMode::serial;
+  } else if (!model_->plan.cyclic()) {
+    options_.prompt.mode = PromptMode::adaptive;  // without cycles one pass over a chunk is exact
   }
   options_.prompt.chunk_tokens = std::min(options_.prompt.chunk_tokens, options_.max_batch_rows);
   thread_ = std::thread([this] { run(); });
@@ -82,7 +84,8 @@ bool Engine::Loop::run_commands(bool may_wait) {
 }
 
 /// Chooses what runs in this step: every session that has a token due, and prompts as far as rows are left.
-/// While any session decodes, prompts get one chunk's worth of rows, so that its next token is never far.
+/// While any session decodes, prompts get one chunk's worth of rows, so that its next token is never far. How
+/// a prompt is cut into chunks depends on that prompt alone; one that does not fit waits for its turn.
 void Engine::Loop::choose_slices() {
   slices_.clear();
   runners_.clear();
@@ -91,27 +94,28 @@ void Engine::Loop::choose_slices() {
     return session->generating() && session->runnable() == 1;
   });
   std::int64_t rows_left = options_.max_batch_rows;
-  std::int64_t prompt_rows_left = decoding ? std::min(rows_left, prompt.chunk_tokens) : rows_left;
+  std::int64_t prompt_rows_left = decoding ? prompt.chunk_tokens : rows_left;
   const std::size_t n_sessions = turns_.size();
-  std::size_t visited = 0;
-  for (; visited < n_sessions && rows_left > 0; ++visited) {
-    Session* session = turns_[(next_turn_ + visited) % n_sessions];
+  std::size_t first_waiting = n_sessions;
+  for (std::size_t turn = 0; turn < n_sessions; ++turn) {
+    Session* session = turns_[(next_turn_ + turn) % n_sessions];
     session->prepare(prompt.chunk_tokens);
     const std::int64_t runnable = session->runnable();
     if (runnable == 0) {
       continue;
     }
-    std::int64_t n = std::min(prompt.slice_tokens(runnable), rows_left);
-    if (n > 1) {
-      n = std::min(n, std::max<std::int64_t>(1, prompt_rows_left));
-      prompt_rows_left -= n;
+    const std::int64_t n = prompt.slice_tokens(runnable);
+    if (n > rows_left || (n > 1 && n > prompt_rows_left)) {
+      first_waiting = std::min(first_waiting, turn);
+      continue;
     }
     slices_.push_back(session->slice(n));
     runners_.push_back(session);
     rows_left -= n;
+    prompt_rows_left -= n > 1 ? n : 0;
   }
-  if (n_sessions > 0) {
-    next_turn_ = (next_turn_ + visited) % n_sessions;
+  if (first_waiting < n_sessions) {
+    next_turn_ = (next_turn_ + first_waiting) % n_sessions;  // who waited comes first
   }
 }
 

@@ -13,7 +13,7 @@ enum class PromptMode : std::uint8_t {
 };
 
 struct PromptOptions {
-  PromptMode mode = PromptMode::adaptive;
+  PromptMode mode = PromptMode::serial;
   std::int64_t chunk_tokens = 32;
   /// adaptive: a chunk is done when none of its key or value elements moved by more than this in the last
   /// pass.

@@ -152,12 +152,10 @@ void Session::tokenise(WaitingInput& input) {
 }
 
 void Session::prepare(std::int64_t slice_tokens) {
-  if (static_cast<std::int64_t>(unread_.size()) > slice_tokens || !input_waits()) {
-    return;
+  while (static_cast<std::int64_t>(unread_.size()) <= slice_tokens && input_waits()) {
+    tokenise(
+        *std::find_if(inputs_.begin(), inputs_.end(), [](const WaitingInput& i) { return !i.tokenised(); }));
   }
-  const auto input =
-      std::find_if(inputs_.begin(), inputs_.end(), [](const WaitingInput& i) { return !i.tokenised(); });
-  tokenise(*input);
   answer_read_inputs();
 }
 

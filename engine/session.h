@@ -51,7 +51,7 @@ class Session {
   /// Answers every append that waits with `error`.
   void refuse_waiting(const Error& error);
 
-  /// Tokenises waiting input, a bounded part per call, until there is enough for a slice.
+  /// Tokenises waiting input until there is enough for a slice, and little more.
   void prepare(std::int64_t slice_tokens);
   /// How many tokens may run now: 0 when the session rests. Never more than slice_tokens allows for prompts.
   std::int64_t runnable() const;
