@@ -1,0 +1,122 @@
+#include "daemon/requests.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/events.h"
+#include "daemon/line_splitter.h"
+
+namespace condensed::daemon {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+template <typename Op>
+Op parsed(std::string_view line) {
+  auto result = parse_request(line);
+  if (const auto* error = std::get_if<RequestError>(&result)) {
+    ADD_FAILURE() << line << ": " << error->message;
+    return {};
+  }
+  return std::get<Op>(std::get<Request>(std::move(result)).operation);
+}
+
+RequestError refused(std::string_view line) {
+  auto result = parse_request(line);
+  if (std::holds_alternative<Request>(result)) {
+    ADD_FAILURE() << "accepted: " << line;
+    return {};
+  }
+  return std::get<RequestError>(std::move(result));
+}
+
+TEST(Requests, GenerateTakesEveryOption) {
+  const auto op = parsed<GenerateOp>(
+      R"({"op":"generate","session":"a","max_tokens":5,"ignore_eos":true,"temperature":0.5,"top_k":7,"top_p":0.9,)"
+      R"("min_p":0.1,"repetition_penalty":1.2,"presence_penalty":-1,"frequency_penalty":2,"penalty_window":32,)"
+      R"("seed":9,"stop":["x","yz"],"logprobs":3,"logit_bias":{"5":-1.5}})");
+  const engine::GenerateRequest& request = op.generate;
+  EXPECT_EQ(request.session, "a");
+  EXPECT_EQ(request.max_tokens, 5);
+  EXPECT_TRUE(request.ignore_eos);
+  EXPECT_EQ(request.sampling.temperature, 0.5);
+  EXPECT_EQ(request.sampling.top_k, 7);
+  EXPECT_EQ(request.sampling.top_p, 0.9);
+  EXPECT_EQ(request.sampling.min_p, 0.1);
+  EXPECT_EQ(request.sampling.repetition_penalty, 1.2);
+  EXPECT_EQ(request.sampling.presence_penalty, -1);
+  EXPECT_EQ(request.sampling.frequency_penalty, 2);
+  EXPECT_EQ(request.sampling.penalty_window, 32);
+  EXPECT_EQ(request.sampling.seed, 9U);
+  EXPECT_THAT(request.stop, ElementsAre("x", "yz"));
+  EXPECT_EQ(request.n_logprobs, 3);
+  EXPECT_THAT(request.sampling.logit_bias, ElementsAre(std::pair(5, -1.5F)));
+}
+
+TEST(Requests, WhatIsLeftOutHasTheDocumentedDefault) {
+  const auto op = parsed<GenerateOp>(R"({"op":"generate","session":"a"})");
+  EXPECT_FALSE(op.generate.max_tokens);
+  EXPECT_FALSE(op.generate.ignore_eos);
+  EXPECT_EQ(op.generate.sampling.temperature, 1);
+  EXPECT_EQ(op.generate.sampling.penalty_window, 64);
+  EXPECT_FALSE(op.generate.sampling.seed);
+  EXPECT_LT(op.generate.n_logprobs, 0);
+  const auto open = parsed<OpenOp>(R"({"op":"open"})");
+  EXPECT_EQ(open.open.session, "");
+  EXPECT_TRUE(open.open.bos);
+  EXPECT_FALSE(open.open.sinks);
+  EXPECT_FALSE(open.open.input);
+}
+
+TEST(Requests, InputIsTextOrTokens) {
+  EXPECT_EQ(
+      std::get<std::string>(parsed<AppendOp>(R"({"op":"append","session":"a","text":"x\u00e9"})").input),
+      "x\xC3\xA9");
+  EXPECT_THAT(std::get<1>(parsed<AppendOp>(R"({"op":"append","session":"a","tokens":[1,2.0,3]})").input),
+              ElementsAre(1, 2, 3));
+  EXPECT_THAT(refused(R"({"op":"append","session":"a"})").message, HasSubstr("text"));
+  EXPECT_THAT(refused(R"({"op":"append","session":"a","text":"x","tokens":[1]})").message, HasSubstr("both"));
+  EXPECT_THAT(refused(R"({"op":"append","session":"a","text":"\ud800"})").code, "bad_json");
+}
+
+TEST(Requests, TheIdComesBackAsItWas) {
+  EXPECT_EQ(std::get<Request>(parse_request(R"({"op":"ping","id":"a\"b"})")).id, R"("a\"b")");
+  EXPECT_EQ(std::get<Request>(parse_request(R"({"op":"ping","id":7})")).id, "7");
+  EXPECT_EQ(refused(R"({"op":"nothing","id":7})").id, "7");
+  EXPECT_EQ(with_id(pong_event(), "7"), "{\"id\":7,\"event\":\"pong\"}\n");
+  EXPECT_EQ(with_id(pong_event(), ""), "{\"event\":\"pong\"}\n");
+}
+
+TEST(Requests, ErrorsHaveTheirCode) {
+  EXPECT_EQ(refused("").code, "bad_json");
+  EXPECT_EQ(refused("[]").code, "bad_json");
+  EXPECT_EQ(refused("{").code, "bad_json");
+  EXPECT_EQ(refused("{\"op\":\"\xff\"}").code, "invalid_utf8");
+  EXPECT_EQ(refused("{}").code, "unknown_op");
+  EXPECT_EQ(refused(R"({"op":5})").code, "unknown_op");
+  EXPECT_EQ(refused(R"({"op":"ping","extra":1})").code, "bad_request");
+  EXPECT_THAT(refused(R"({"op":"ping","extra":1})").message, HasSubstr("extra"));
+  EXPECT_THAT(refused(R"({"op":"generate","session":"a","top_p":2})").message, HasSubstr("top_p"));
+  EXPECT_THAT(refused(R"({"op":"generate","session":"a/b"})").message, HasSubstr("session"));
+}
+
+std::vector<std::string> split(std::size_t limit, std::initializer_list<std::string_view> parts) {
+  LineSplitter splitter(limit);
+  std::vector<std::string> lines;
+  for (const std::string_view part : parts) {
+    splitter.feed(
+        part, [&](std::string_view line) { lines.emplace_back(line); },
+        [&] { lines.emplace_back("<too long>"); });
+  }
+  return lines;
+}
+
+TEST(LineSplitter, CutsLinesWhereverTheBytesAreCut) {
+  EXPECT_THAT(split(10, {"ab", "c\nde", "f\r\n\n", "g"}), ElementsAre("abc", "def", ""));
+  EXPECT_THAT(split(3, {"abc\nabcd\nabc\n"}), ElementsAre("abc", "<too long>", "abc"));
+  EXPECT_THAT(split(3, {"ab", "cd", "efgh", "\nx\n"}), ElementsAre("<too long>", "x"));
+}
+
+}  // namespace
+}  // namespace condensed::daemon
