@@ -5,6 +5,7 @@
 #include <limits>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 #include "engine/input_error.h"
 
@@ -67,6 +68,7 @@ Sampler::Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t s
   check_options(options, vocab_size);
   recent_.reserve(static_cast<std::size_t>(options.penalty_window));
   adjusted_.resize(static_cast<std::size_t>(vocab_size));
+  counts_.resize(static_cast<std::size_t>(vocab_size));
   order_.resize(static_cast<std::size_t>(vocab_size));
 }
 
@@ -95,15 +97,15 @@ void Sampler::adjust(std::span<const float> logits) {
   if (repetition == 1 && presence == 0 && frequency == 0) {
     return;
   }
-  for (std::size_t i = 0; i < recent_.size(); ++i) {
-    const std::int32_t token = recent_[i];
-    float& logit = adjusted_[token];
-    if (std::find(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(i), token) ==
-        recent_.begin() + static_cast<std::ptrdiff_t>(i)) {
+  for (const std::int32_t token : recent_) {
+    ++counts_[token];
+  }
+  for (const std::int32_t token : recent_) {
+    if (const std::uint16_t count = std::exchange(counts_[token], std::uint16_t{0}); count > 0) {
+      float& logit = adjusted_[token];
       logit = logit > 0 ? logit / repetition : logit * repetition;
-      logit -= presence;
+      logit -= presence + static_cast<float>(count) * frequency;
     }
-    logit -= frequency;
   }
 }
 
@@ -112,6 +114,8 @@ std::size_t Sampler::candidates() {
   std::size_t n = 0;
   for (std::size_t token = 0; token < adjusted_.size(); ++token) {
     if (adjusted_[token] > -std::numeric_limits<float>::infinity()) {  // false for NaN
+      // The difference of two infinities would be NaN.
+      adjusted_[token] = std::min(adjusted_[token], std::numeric_limits<float>::max());
       order_[n++] = static_cast<std::int32_t>(token);
     }
   }

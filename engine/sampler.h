@@ -17,10 +17,11 @@ class Sampler {
   /// option, its range and the value. `seed` is used when options.seed is absent.
   Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t seed);
 
-  /// A token that the penalties count: one of the prompt, or one drawn earlier.
+  /// A token in [0, vocab_size) that the penalties count: one of the prompt, or one drawn earlier.
   void observe(std::int32_t token);
 
-  /// logits: [vocab_size]. Allocates nothing. NaN logits are never drawn; without a finite logit, token 0 is.
+  /// logits: [vocab_size]. Allocates nothing. NaN and -infinity are never drawn, unless there is nothing
+  /// else: then token 0 is.
   std::int32_t draw(std::span<const float> logits);
 
  private:
@@ -33,8 +34,9 @@ class Sampler {
   pcg64 random_;
   std::vector<std::int32_t> recent_;  // ring of the last penalty_window tokens
   std::size_t n_observed_ = 0;
-  std::vector<float> adjusted_;      // [vocab_size]
-  std::vector<std::int32_t> order_;  // candidates
+  std::vector<float> adjusted_;        // [vocab_size]
+  std::vector<std::uint16_t> counts_;  // [vocab_size], zero between draws
+  std::vector<std::int32_t> order_;    // candidates
 };
 
 /// Log-probability of `token`, and of the n likeliest tokens (likeliest first, ties to the lowest id), under

@@ -12,7 +12,7 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 }
 
 TextStream::TextStream(const Tokenizer& tokenizer, bool at_start)
-    : tokenizer_(&tokenizer), at_start_(at_start && tokenizer.adds_leading_space()) {}
+    : tokenizer_(&tokenizer), at_start_(at_start) {}
 
 std::string TextStream::push(std::int32_t token) {
   const Tokenizer::Kind kind = tokenizer_->kind(token);
@@ -23,8 +23,13 @@ std::string TextStream::push(std::int32_t token) {
     if (kind == Tokenizer::Kind::control) {
       return text;
     }
-    if (std::exchange(at_start_, false) && kind == Tokenizer::Kind::text && bytes.starts_with(' ')) {
-      bytes.remove_prefix(1);
+    if (at_start_) {
+      const Tokenizer::LeadingSpace space = tokenizer_->leading_space();
+      if (space != Tokenizer::LeadingSpace::shown && kind == Tokenizer::Kind::text &&
+          bytes.starts_with(' ')) {
+        bytes.remove_prefix(1);
+      }
+      at_start_ = space == Tokenizer::LeadingSpace::dropped && bytes.empty();
     }
     return text.append(bytes);
   }

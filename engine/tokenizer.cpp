@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "engine/input_error.h"
+#include "engine/sentencepiece_file.h"
 
 namespace condensed::engine {
 
@@ -72,6 +73,12 @@ Tokenizer::Tokenizer(const std::filesystem::path& model_file, int vocab_size)
     throw InputError(model_file.string() + ": cannot be read");
   }
   std::string serialised = content.str();
+  const SpaceRules spaces = check_sentencepiece_model(model_file.string(), serialised);
+  if (spaces.remove_extra_whitespaces) {
+    leading_space_ = LeadingSpace::dropped;
+  } else if (spaces.add_dummy_prefix) {
+    leading_space_ = LeadingSpace::dropped_once;
+  }
   load(processors_->start, model_file, serialised);
   load(processors_->continuation, model_file, serialised.append(kNoLeadingSpace));
   if (n_pieces() > vocab_size) {
@@ -82,6 +89,10 @@ Tokenizer::Tokenizer(const std::filesystem::path& model_file, int vocab_size)
   for (int id = 0; id < n_pieces(); ++id) {
     bytes_.push_back(bytes_of_piece(processors_->start, id));
     kinds_.push_back(kind_of_piece(processors_->start, id));
+    if (kinds_.back() != Kind::byte && !is_valid_utf8(bytes_.back())) {
+      throw InputError(model_file.string() + ": piece " + std::to_string(id) +
+                       " is not valid UTF-8: the file is damaged; fetch it again");
+    }
   }
 }
 
@@ -111,10 +122,6 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& tokens) const {
 
 int Tokenizer::n_pieces() const {
   return processors_->start.GetPieceSize();
-}
-
-bool Tokenizer::adds_leading_space() const {
-  return encode("a", Place::start) != encode("a", Place::continuation);
 }
 
 std::size_t encodable_prefix(std::string_view text, std::size_t max_bytes) {

@@ -14,8 +14,8 @@ namespace condensed::engine {
 /// sentencepiece's tokenizer.model. Immutable; any thread may use it.
 class Tokenizer {
  public:
-  /// Throws InputError when the file cannot be read, is no sentencepiece model, or has more pieces than
-  /// vocab_size.
+  /// Throws InputError when the file cannot be read, is no sentencepiece model or a damaged one, or has more
+  /// pieces than vocab_size.
   Tokenizer(const std::filesystem::path& model_file, int vocab_size);
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
@@ -33,21 +33,25 @@ class Tokenizer {
   Kind kind(std::int32_t token) const;
 
   /// The bytes a token stands for: "▁" as a space, byte-fallback tokens as their byte, control tokens as
-  /// nothing. The stream's leading space is TextStream's matter.
+  /// nothing. Valid UTF-8 but for byte tokens. The stream's leading space is TextStream's matter.
   std::string_view bytes(std::int32_t token) const;
 
-  /// sentencepiece's own decoding of a whole sequence.
+  /// sentencepiece's own decoding of a whole sequence, of ids below n_pieces().
   std::string decode(const std::vector<std::int32_t>& tokens) const;
 
   int n_pieces() const;
-  /// Whether sentencepiece puts a space before a text's first word, and decoding drops it.
-  bool adds_leading_space() const;
+
+  /// What decoding does with the space that a stream's text begins with: shows it; drops the one that the
+  /// first piece of text may begin with; drops one from each piece as long as nothing was shown.
+  enum class LeadingSpace : std::uint8_t { shown, dropped_once, dropped };
+  LeadingSpace leading_space() const { return leading_space_; }
 
  private:
   struct Processors;
   std::unique_ptr<Processors> processors_;
   std::vector<std::string> bytes_;  // [n_pieces]
   std::vector<Kind> kinds_;         // [n_pieces]
+  LeadingSpace leading_space_ = LeadingSpace::shown;
 };
 
 /// How many bytes at the front of `text` can be encoded now, at most about max_bytes, so that encoding part

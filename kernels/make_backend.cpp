@@ -15,7 +15,8 @@ namespace {
 
 bool processor_has_avx2() {
 #ifdef CONDENSED_AVX2
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  // Every processor that has AVX2 has F16C, which not every compiler can ask for.
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
   return false;
 #endif

@@ -35,9 +35,12 @@ class Stopping(DaemonTest):
         stalled.call(op="open", session="s")
         stalled.send(op="generate", session="s")
         other = self.connect()
+        other.call(op="open", session="pace")
         before = -1
         while (now := other.call(op="stat", session="s")["position"]) != before:
             before = now
+            other.send(op="generate", session="pace", max_tokens=100, ignore_eos=True)
+            other.until("done")
         self.daemon.process.send_signal(signal.SIGINT)
         self.assertEqual(self.daemon.process.wait(TIMEOUT_S), 0)
 
@@ -104,8 +107,10 @@ class Configuration(unittest.TestCase):
     def test_errors_name_file_line_and_column(self):
         self.assertIn(f"{self.file}:2:1: unknown key windw; did you mean window?", self.refused('model = "x"\nwindw = 5\n'))
         self.assertIn(f"{self.file}:1:", self.refused("window = \n"))
-        self.assertIn("number from 1 to", self.refused("window = 0\n"))
-        self.assertIn('found "many"', self.refused('window = "many"\n'))
+        self.assertIn(f"{self.file}:1:10: window: expected a whole number from 1 to", self.refused("window = 0\n"))
+        wrong_type = self.refused('model = "x"\n  window = "many"\n')
+        self.assertIn(f"{self.file}:2:12: window: expected a whole number", wrong_type)
+        self.assertIn('found "many"', wrong_type)
         self.assertIn("expected a string, found 5", self.refused("model = 5\n"))
         self.assertIn("octal", self.refused('socket_mode = "999"\n'))
         self.assertIn("passes=N", self.refused('prefill = "fast"\n'))

@@ -13,7 +13,7 @@ WRONG = (None, True, -1, 1.5, "x", "", [], {}, [1, "a"], 1e300, {"a": 1})
 
 def random_line(rng: random.Random) -> bytes:
     """One line that is wrong in one way or another."""
-    kind = rng.randrange(12)
+    kind = rng.randrange(14)
     if kind == 0:  # no JSON
         return "".join(rng.choices(string.printable.replace("\n", "").replace("\r", ""), k=rng.randrange(1, 80))).encode() + b"!"
     if kind == 1:  # no text
@@ -49,6 +49,11 @@ def random_line(rng: random.Random) -> bytes:
         bad = {"sinks": (-1, "x", 1e30), "window": (0, -7, 1 << 40, []), "bos": (1, "no"), "text": (5, None, []),
                "tokens": ("x", [-1], [1024], [1.5], [None])}[key]
         return json.dumps({"op": "open", "session": "never-%d" % rng.randrange(10**6), key: rng.choice(bad)}).encode()
+    if kind == 11:  # an append that cannot be
+        bad = rng.choice(({}, {"text": 5}, {"tokens": "x"}, {"tokens": [-1]}, {"tokens": [1.5]}, {"text": "x", "tokens": [5]}))
+        return json.dumps({"op": "append", "session": "idle", **bad}).encode()
+    if kind == 12:  # nothing in it
+        return rng.choice((b"{}", b"{ }", b'{"id": 7}'))
     value = rng.choice(WRONG)  # no object, or a bad id
     return json.dumps(value if rng.random() < 0.5 and not isinstance(value, dict) else
                       {"op": "ping", "id": rng.choice((None, True, [], {}))}).encode()
@@ -82,9 +87,15 @@ class Malformed(DaemonTest):
 
     def test_bytes_without_any_line_end(self):
         rng = random.Random(3)
-        client = self.connect()
+        bystander, client = self.connect(), self.connect()
+        bystander.call(op="open", session="bystander")
+        bystander.send(op="generate", session="bystander")
+        expected = bystander.tokens(1)[0]["position"]
         for _ in range(200):
             client.send_bytes(rng.randbytes(4096).replace(b"\n", b" "))
+            for event in bystander.tokens(3):
+                expected += 1
+                self.assertEqual(event["position"], expected)
         client.send_bytes(b"\n")
         self.assertEqual(client.receive()["code"], "line_too_long")
         self.assertEqual(client.call(op="ping")["event"], "pong")

@@ -17,6 +17,10 @@ def positions(events):
     return [event["position"] for event in events if event["event"] == "token"]
 
 
+def text_of(events):
+    return "".join(event["text"] for event in events if event["event"] in ("token", "done"))
+
+
 class Streams(DaemonTest):
     flags = ("--send-buffer-bytes", "16384")
 
@@ -26,6 +30,12 @@ class Streams(DaemonTest):
 
     def position(self, connection, session):
         return connection.call(op="stat", session=session)["position"]
+
+    def progress(self, reader, observer, session, n):
+        """Reads on until a token that is n positions past where the session is now: one made after this call."""
+        target = self.position(observer, session) + n
+        while reader.tokens(1)[0]["position"] < target:
+            pass
 
     def test_two_clients_stream_from_two_sessions_at_once(self):
         a, b = self.connect(), self.connect()
@@ -67,10 +77,12 @@ class Streams(DaemonTest):
                 event = connection.tokens(1)[0]
                 self.assertEqual("id" in event, connection is owner)
                 seen[event["position"]] = (event["token"], event["text"])
-        both = owned.keys() & watched.keys()
-        self.assertGreater(len(both), 100)
-        for position in both:
-            self.assertEqual(owned[position], watched[position])
+        while max(owned) < max(watched):
+            event = owner.tokens(1)[0]
+            owned[event["position"]] = (event["token"], event["text"])
+        # From the first token it was sent, the watcher missed nothing.
+        self.assertEqual(sorted(watched), list(range(attached["position"], attached["position"] + 300)))
+        self.assertEqual(watched, {position: owned[position] for position in watched})
 
     def test_a_client_that_does_not_read_stops_its_own_stream_only(self):
         stalled, reader, observer = self.connect(), self.connect(), self.connect()
@@ -80,12 +92,12 @@ class Streams(DaemonTest):
         resting = None
         for _ in range(200):
             before = self.position(observer, "stalled")
-            reader.tokens(500)
+            self.progress(reader, observer, "reader", 500)
             if self.position(observer, "stalled") == before:
                 resting = before
                 break
         self.assertIsNotNone(resting)
-        reader.tokens(3000)
+        self.progress(reader, observer, "reader", 3000)
         self.assertEqual(self.position(observer, "stalled"), resting)
         # Reading again, it goes on where it was, without a gap.
         seen = positions(stalled.tokens(resting + 2000))
@@ -147,6 +159,35 @@ class Streams(DaemonTest):
         second = self.connect()
         self.assertEqual(second.call(op="open", session="s")["position"], position)
         self.assertTrue(second.call(op="open", session="s")["existed"])
+        second.send(op="generate", session="s", max_tokens=20, temperature=0, ignore_eos=True)
+        self.assertEqual(positions(second.until("done")), list(range(position, position + 20)))
+
+    def test_consecutive_generations_join_into_one_text(self):
+        client = self.connect()
+        options = dict(temperature=0, ignore_eos=True)
+        self.start_endless(client, "whole", max_tokens=80, **options)
+        whole = client.until("done")
+        self.start_endless(client, "parts", max_tokens=33, **options)
+        parts = client.until("done")
+        client.send(op="generate", session="parts", max_tokens=47, **options)
+        parts += client.until("done")
+        self.assertEqual(ids(parts), ids(whole))
+        self.assertEqual(positions(parts), positions(whole))
+        self.assertEqual(text_of(parts), text_of(whole))
+
+    def test_cancelling_ends_the_generation_and_keeps_the_session(self):
+        client = self.connect()
+        self.start_endless(client, "s")
+        client.tokens(50)
+        client.send(op="cancel", session="s", id="c")
+        *before, cancelled = client.until("cancelled")
+        self.assertEqual(cancelled["id"], "c")
+        self.assertEqual((before[-1]["event"], before[-1]["reason"]), ("done", "cancelled"))
+        self.assertEqual(before[-1]["position"], cancelled["position"])
+        self.assertEqual(client.call(op="cancel", session="s")["code"], "not_generating")
+        self.assertEqual(self.position(client, "s"), cancelled["position"])
+        client.send(op="generate", session="s", max_tokens=5, ignore_eos=True)
+        self.assertEqual(positions(client.until("done"))[0], cancelled["position"])
 
     def test_the_same_seed_gives_the_same_tokens_alone_and_in_company(self):
         client = self.connect()

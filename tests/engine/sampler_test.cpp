@@ -122,6 +122,22 @@ TEST(Sampler, GreedyTakesTheLikeliestAndTheLowestOfEquals) {
   EXPECT_EQ(sampler.draw(std::vector<float>{-infinity, nan, -infinity, -infinity}), 0);
 }
 
+TEST(Sampler, InfiniteLogitsAreTheLikeliest) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> logits{0, infinity, 3, infinity, -infinity};
+  for (const double temperature : {0.0, 1.0}) {
+    for (const double top_p : {1.0, 0.9}) {
+      SamplingOptions options;
+      options.temperature = temperature;
+      options.top_p = top_p;
+      Sampler sampler(options, 5, 1);
+      std::set<std::int32_t> drawn;
+      for (int i = 0; i < 100; ++i) drawn.insert(sampler.draw(logits));
+      EXPECT_EQ(drawn, temperature == 0 ? (std::set<std::int32_t>{1}) : (std::set<std::int32_t>{1, 3}));
+    }
+  }
+}
+
 TEST(Sampler, NeverDrawsNaN) {
   std::vector<float> logits(kVocab, std::numeric_limits<float>::quiet_NaN());
   logits[7] = 0;
@@ -171,6 +187,36 @@ TEST(Sampler, PenaltiesCountTheTokensOfTheirWindow) {
   EXPECT_EQ(sampler.draw(logits), 2);
   for (int i = 0; i < 3; ++i) sampler.observe(3);  // the others have left the window
   EXPECT_EQ(sampler.draw(logits), 0);
+}
+
+TEST(Sampler, PenaltiesFollowTheirDefinition) {
+  std::mt19937 random(8);
+  for (int trial = 0; trial < 200; ++trial) {
+    SamplingOptions options;
+    options.temperature = 0;
+    options.penalty_window = static_cast<int>(random() % 30);
+    options.repetition_penalty = 0.5 + 0.1 * static_cast<double>(random() % 20);
+    options.presence_penalty = -2 + 0.25 * static_cast<double>(random() % 17);
+    options.frequency_penalty = -1 + 0.25 * static_cast<double>(random() % 9);
+    Sampler sampler(options, kVocab, 0);
+    std::vector<std::int32_t> history;
+    for (int step = 0; step < 60; ++step) {
+      const std::vector<float> logits = random_logits(random);
+      std::vector<double> expected(logits.begin(), logits.end());
+      const auto window = std::min<std::size_t>(options.penalty_window, history.size());
+      std::map<std::int32_t, int> counts;
+      for (std::size_t i = history.size() - window; i < history.size(); ++i) ++counts[history[i]];
+      for (const auto& [token, count] : counts) {
+        double& logit = expected[token];
+        logit = logit > 0 ? logit / options.repetition_penalty : logit * options.repetition_penalty;
+        logit -= options.presence_penalty + count * options.frequency_penalty;
+      }
+      const std::int32_t token = sampler.draw(logits);
+      ASSERT_NEAR(expected[token], *std::max_element(expected.begin(), expected.end()), 1e-4);
+      history.push_back(static_cast<std::int32_t>(random() % 8));
+      sampler.observe(history.back());
+    }
+  }
 }
 
 TEST(Sampler, RepetitionPenaltyWorksOnBothSigns) {

@@ -1,7 +1,11 @@
 #include "engine/text_stream.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -14,8 +18,8 @@ const Tokenizer& tokenizer() {
   return instance;
 }
 
-std::string streamed(const std::vector<std::int32_t>& tokens) {
-  TextStream stream(tokenizer(), true);
+std::string streamed(const Tokenizer& tokenizer, const std::vector<std::int32_t>& tokens) {
+  TextStream stream(tokenizer, true);
   std::string text;
   for (const std::int32_t token : tokens) {
     const std::string piece = stream.push(token);
@@ -25,15 +29,45 @@ std::string streamed(const std::vector<std::int32_t>& tokens) {
   return text + stream.flush();
 }
 
-TEST(TextStream, PiecesJoinedEqualDecodingTheWhole) {
+void expect_pieces_equal_decoding(const Tokenizer& tokenizer, int trials) {
   std::mt19937 random(1);
-  for (int trial = 0; trial < 3000; ++trial) {
-    // Bytes (3 … 258), control and unknown tokens (0 … 2) and pieces, mixed in different proportions.
+  const auto spaces = tokenizer.encode("  the", Tokenizer::Place::continuation);
+  for (int trial = 0; trial < trials; ++trial) {
+    // Bytes (3 … 258), control and unknown tokens (0 … 2), pieces and spaces, mixed in different proportions.
     std::vector<std::int32_t> tokens(random() % 40);
     const std::uint32_t limit = trial % 3 == 0 ? 259 : trial % 3 == 1 ? 1024 : 400;
-    for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(random() % limit);
-    ASSERT_EQ(streamed(tokens), tokenizer().decode(tokens)) << testing::PrintToString(tokens);
+    for (std::int32_t& token : tokens) {
+      token =
+          random() % 4 == 0 ? spaces[random() % spaces.size()] : static_cast<std::int32_t>(random() % limit);
+    }
+    ASSERT_EQ(streamed(tokenizer, tokens), tokenizer.decode(tokens)) << testing::PrintToString(tokens);
   }
+}
+
+TEST(TextStream, PiecesJoinedEqualDecodingTheWhole) {
+  expect_pieces_equal_decoding(tokenizer(), 3000);
+}
+
+TEST(TextStream, PiecesJoinedEqualDecodingForEveryTreatmentOfSpaces) {
+  std::ifstream file(std::filesystem::path(CONDENSED_MODELS_DIR) / "books-1m/tokenizer.model",
+                     std::ios::binary);
+  const std::string model{std::istreambuf_iterator<char>(file), {}};
+  const auto changed =
+      std::filesystem::temp_directory_path() / ("text_stream_test_" + std::to_string(::getpid()));
+  for (const char add_dummy_prefix : {'\0', '\1'}) {
+    for (const char remove_extra_whitespaces : {'\0', '\1'}) {
+      // Joined messages merge: normalizer_spec (3) { add_dummy_prefix (3), remove_extra_whitespaces (4) }.
+      const std::string spec{'\x1A', 4, '\x18', add_dummy_prefix, '\x20', remove_extra_whitespaces};
+      std::ofstream(changed, std::ios::binary) << model << spec;
+      const Tokenizer other(changed, 1024);
+      const auto expected = remove_extra_whitespaces != 0 ? Tokenizer::LeadingSpace::dropped
+                            : add_dummy_prefix != 0       ? Tokenizer::LeadingSpace::dropped_once
+                                                          : Tokenizer::LeadingSpace::shown;
+      EXPECT_EQ(other.leading_space(), expected);
+      expect_pieces_equal_decoding(other, 1000);
+    }
+  }
+  std::filesystem::remove(changed);
 }
 
 TEST(TextStream, CharactersOfSeveralTokensComeOutWhole) {
@@ -95,8 +129,14 @@ TEST(StopMatcher, FindsTheStopStringCompletedFirstWhateverThePieces) {
       shown += result.text;
       stop = result.stop;
       at += n;
-      // What is shown can no longer be the beginning of a stop string.
+      // What is shown can no longer be the beginning of a stop string; what is held back still can.
       EXPECT_LE(shown.size(), first);
+      if (const std::string_view held = std::string_view(text).substr(shown.size(), at - shown.size());
+          stop.empty() && !held.empty()) {
+        EXPECT_TRUE(std::any_of(stops.begin(), stops.end(), [&](const std::string& s) {
+          return s.starts_with(held);
+        })) << held;
+      }
     }
     if (first == std::string::npos) {
       ASSERT_EQ(stop, "");
@@ -118,6 +158,28 @@ TEST(StopMatcher, HoldsBackNoMoreThanItMust) {
   EXPECT_EQ(matcher.push("\nUs").text, "");
   EXPECT_EQ(matcher.push("e it").text, "\n\nUse it");
   EXPECT_EQ(matcher.push("\n\nUser: x").stop, "\n\nUser:");
+}
+
+TEST(StopMatcher, WholeCharactersStayWhole) {
+  // Characters that share their first bytes.
+  const std::vector<std::string> alphabet{
+      "\xC3\xA9", "\xC3\xA8", "\xE2\x82\xAC", "\xE2\x82\xAD", "\xF0\x9F\x98\x80", "\xF0\x9F\x98\x81", "a"};
+  std::mt19937 random(3);
+  const auto characters = [&](std::size_t n) {
+    std::string out;
+    while (n-- > 0) out += alphabet[random() % alphabet.size()];
+    return out;
+  };
+  for (int trial = 0; trial < 5000; ++trial) {
+    StopMatcher matcher({characters(1 + random() % 3), characters(1 + random() % 3)});
+    bool stopped = false;
+    while (!stopped && random() % 20 != 0) {
+      const StopMatcher::Result result = matcher.push(characters(random() % 3));
+      ASSERT_TRUE(is_valid_utf8(result.text));
+      stopped = !result.stop.empty();
+    }
+    ASSERT_TRUE(is_valid_utf8(matcher.flush()));
+  }
 }
 
 }  // namespace

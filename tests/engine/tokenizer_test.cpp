@@ -4,6 +4,7 @@
 #include <fstream>
 #include <random>
 #include <sstream>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,7 +25,7 @@ constexpr std::string_view kText =
 
 TEST(Tokenizer, DecodingWhatWasEncodedGivesTheText) {
   const Tokenizer tokenizer(bundled(), 1024);
-  EXPECT_TRUE(tokenizer.adds_leading_space());
+  EXPECT_EQ(tokenizer.leading_space(), Tokenizer::LeadingSpace::dropped_once);
   EXPECT_EQ(tokenizer.decode(tokenizer.encode(kText, Tokenizer::Place::start)), kText);
   std::string joined;
   for (const std::int32_t token : tokenizer.encode(kText, Tokenizer::Place::continuation)) {
@@ -72,6 +73,14 @@ TEST(Tokenizer, EncodablePrefixNeverCutsACharacter) {
   }
 }
 
+TEST(Tokenizer, IdsBeyondThePiecesStandForNothing) {
+  const Tokenizer tokenizer(bundled(), 32000);
+  for (const std::int32_t token : {-1, 1024, 31999}) {
+    EXPECT_EQ(tokenizer.kind(token), Tokenizer::Kind::control);
+    EXPECT_EQ(tokenizer.bytes(token), "");
+  }
+}
+
 TEST(Tokenizer, RefusesWhatIsNoModel) {
   const auto file = std::filesystem::temp_directory_path() / ("tokenizer_test_" + std::to_string(::getpid()));
   std::ifstream good(bundled(), std::ios::binary);
@@ -94,7 +103,11 @@ TEST(Tokenizer, RefusesWhatIsNoModel) {
     std::string broken = model;
     broken[random() % broken.size()] ^= static_cast<char>(1 + random() % 255);
     try {
-      load(broken);
+      std::ofstream(file, std::ios::binary) << broken;
+      const Tokenizer tokenizer(file, 1024);
+      for (std::int32_t token = 0; token < tokenizer.n_pieces(); ++token) {
+        ASSERT_TRUE(tokenizer.kind(token) == Tokenizer::Kind::byte || is_valid_utf8(tokenizer.bytes(token)));
+      }
     } catch (const InputError& error) {
       ++refused;
       EXPECT_THAT(error.what(), testing::HasSubstr(file.string()));

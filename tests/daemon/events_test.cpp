@@ -1,0 +1,122 @@
+#include "daemon/events.h"
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <boost/json.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace condensed::daemon {
+namespace {
+
+namespace json = boost::json;
+using testing::UnorderedElementsAre;
+
+/// The one object that the event's line holds.
+json::object read(const std::string& event) {
+  EXPECT_EQ(event.find('\n'), event.size() - 1) << event;
+  return json::parse(event).as_object();
+}
+
+std::vector<std::string> keys(const json::object& object) {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : object) {
+    out.emplace_back(key);
+  }
+  return out;
+}
+
+const engine::SessionInfo kInfo{.session = "a",
+                                .existed = true,
+                                .generating = true,
+                                .sinks = 4,
+                                .window = 8,
+                                .position = 100,
+                                .cached = 12,
+                                .evictions = 87,
+                                .waiting_tokens = 1,
+                                .waiting_bytes = 2,
+                                .cache_bytes = 10,
+                                .cache_bytes_max = 20};
+
+TEST(Events, OpenedAndAttachedHaveTheKeysOfTheProtocol) {
+  EXPECT_THAT(keys(read(opened_event(kInfo))),
+              UnorderedElementsAre("event", "session", "existed", "sinks", "window", "position", "cached",
+                                   "cache_bytes", "cache_bytes_max"));
+  const json::object attached = read(attached_event(kInfo));
+  EXPECT_EQ(attached.at("event"), "attached");
+  EXPECT_EQ(attached.at("generating"), true);
+  EXPECT_EQ(attached.at("position"), 100);
+}
+
+TEST(Events, TokenCarriesLogprobsOnlyWhenAskedFor) {
+  engine::GeneratedToken token{.token = 5, .position = 9, .text = "a\n\"ü"};
+  EXPECT_THAT(keys(read(token_event("a", token))),
+              UnorderedElementsAre("event", "session", "text", "token", "position"));
+  EXPECT_EQ(read(token_event("a", token)).at("text"), "a\n\"ü");
+  token.logprob = -0.5F;
+  EXPECT_EQ(read(token_event("a", token)).at("top"), json::array());
+  token.top.push_back({{7, -0.25F}, " x"});
+  const json::object event = read(token_event("a", token));
+  EXPECT_EQ(event.at("logprob"), -0.5);
+  EXPECT_EQ(event.at("top"), (json::array{{{"token", 7}, {"text", " x"}, {"logprob", -0.25}}}));
+}
+
+TEST(Events, DoneCountsTokensPerSecondAfterTheFirst) {
+  engine::GenerationSummary summary{.reason = engine::FinishReason::stop,
+                                    .text = "rest",
+                                    .stop = "END",
+                                    .prompt_tokens = 3,
+                                    .completion_tokens = 11,
+                                    .position = 14,
+                                    .time_to_first_token = std::chrono::milliseconds(500),
+                                    .total = std::chrono::milliseconds(2500)};
+  json::object event = read(done_event("a", summary));
+  EXPECT_EQ(event.at("reason"), "stop");
+  EXPECT_EQ(event.at("stop"), "END");
+  EXPECT_EQ(event.at("usage"), (json::object{{"prompt_tokens", 3}, {"completion_tokens", 11}}));
+  EXPECT_DOUBLE_EQ(event.at("timing").at("time_to_first_token_ms").as_double(), 500);
+  EXPECT_DOUBLE_EQ(event.at("timing").at("tokens_per_s").as_double(), 5);
+
+  summary.stop.clear();
+  summary.completion_tokens = 0;
+  event = read(done_event("a", summary));
+  EXPECT_FALSE(event.contains("stop"));
+  EXPECT_THAT(keys(event.at("timing").as_object()), UnorderedElementsAre("total_ms"));
+}
+
+TEST(Events, StatAndListHaveTheKeysOfTheProtocol) {
+  EXPECT_THAT(keys(read(stat_event(kInfo, 3))),
+              UnorderedElementsAre("event", "session", "generating", "sinks", "window", "position", "cached",
+                                   "evictions", "waiting_tokens", "waiting_bytes", "cache_bytes",
+                                   "cache_bytes_max", "attached"));
+  EXPECT_THAT(
+      keys(read(stat_event(engine::EngineInfo{}, {.connections = 2, .resident_bytes = 5}))),
+      UnorderedElementsAre("event", "version", "model", "backend", "n_layers", "n_owners", "vocab_size",
+                           "weight_bytes", "cache_bytes_per_token", "sessions", "max_sessions", "generating",
+                           "cache_bytes", "steps", "tokens_read", "tokens_generated", "evictions", "uptime_s",
+                           "connections", "resident_bytes"));
+  const json::object list = read(list_event({kInfo}, {3}));
+  EXPECT_EQ(list.at("sessions").at(0).at("attached"), 3);
+  EXPECT_EQ(read(list_event({}, {})).at("sessions"), json::array());
+}
+
+TEST(Events, AnIdComesBackAsItWas) {
+  EXPECT_EQ(with_id(pong_event(), ""), pong_event());
+  EXPECT_EQ(read(with_id(pong_event(), "7")), (json::object{{"id", 7}, {"event", "pong"}}));
+  EXPECT_EQ(read(with_id(pong_event(), R"("a\"b")")).at("id"), "a\"b");
+}
+
+TEST(Events, SmallOnes) {
+  EXPECT_EQ(read(position_event("closed", kInfo)),
+            (json::object{{"event", "closed"}, {"session", "a"}, {"position", 100}}));
+  EXPECT_EQ(read(lagged_event("a", 4)), (json::object{{"event", "lagged"}, {"session", "a"}, {"missed", 4}}));
+  EXPECT_EQ(read(bye_event()), (json::object{{"event", "bye"}, {"reason", "shutdown"}}));
+  EXPECT_EQ(read(error_event("c", "m")), (json::object{{"event", "error"}, {"code", "c"}, {"message", "m"}}));
+  EXPECT_EQ(read(error_event("c", "m", "a")).at("session"), "a");
+}
+
+}  // namespace
+}  // namespace condensed::daemon
