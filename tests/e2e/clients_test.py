@@ -42,7 +42,7 @@ class Condensectl(DaemonTest):
         self.assertEqual(piped.stdout, self.run_ctl(*options, "--prompt", "It was").stdout)
 
     def test_append_stat_sessions_and_close(self):
-        book = "One more sentence of a rather long book. " * 5000  # several appends
+        book = "One more sentence of a rather long book. " * 2000  # several appends
         process = subprocess.run([CTL, "--socket", self.daemon.socket_path, "append", "--session", "book"], input=book,
                                  text=True, capture_output=True, timeout=TIMEOUT_S)
         self.assertEqual(process.returncode, 0, process.stderr)

@@ -11,7 +11,7 @@ import time
 import unittest
 from pathlib import Path
 
-TIMEOUT_S = 60  # of any wait: long enough for sanitizer builds
+TIMEOUT_S = 300  # of any wait: long enough for sanitizer builds
 BINARY = os.environ["CONDENSED_BINARY"]
 MODEL = os.environ["CONDENSED_MODEL"]
 
