@@ -75,7 +75,7 @@ void Engine::open(OpenRequest request, Reply<SessionInfo> reply) {
 
 void Engine::append(std::string session, Input input, Reply<AppendResult> reply) {
   loop_->post(reply, [session = std::move(session), input = std::move(input), reply](Loop& loop) mutable {
-    loop.append(session, std::move(input), std::move(reply));
+    loop.append(session, std::move(input), reply);
   });
 }
 

@@ -64,6 +64,11 @@ std::variant<Session*, Error> Engine::Loop::find_or_create(OpenRequest& request,
 }
 
 void Engine::Loop::open(OpenRequest request, const Reply<SessionInfo>& reply) {
+  if (request.input) {  // an open that fails leaves nothing behind
+    if (std::optional<Error> refused = refuse(find(request.session), *request.input)) {
+      return reply(std::move(*refused));
+    }
+  }
   bool existed = false;
   const std::variant<Session*, Error> result = find_or_create(request, existed);
   if (const Error* error = std::get_if<Error>(&result)) {
@@ -78,7 +83,7 @@ void Engine::Loop::open(OpenRequest request, const Reply<SessionInfo>& reply) {
   if (!request.input) {
     return answer();
   }
-  append(session->name(), std::move(*request.input), [answer, reply](std::variant<AppendResult, Error> read) {
+  session->append(std::move(*request.input), [answer, reply](std::variant<AppendResult, Error> read) {
     if (const Error* error = std::get_if<Error>(&read)) {
       return reply(*error);
     }
@@ -86,17 +91,14 @@ void Engine::Loop::open(OpenRequest request, const Reply<SessionInfo>& reply) {
   });
 }
 
-void Engine::Loop::append(const std::string& name, Input input, Reply<AppendResult> reply) {
-  Session* session = find(name);
-  if (session == nullptr) {
-    return reply(unknown_session(name));
-  }
+/// Why a session, or one yet to be opened (null), cannot take the input.
+std::optional<Error> Engine::Loop::refuse(const Session* session, const Input& input) const {
   std::size_t bytes = 0;
   if (const auto* text = std::get_if<std::string>(&input)) {
     bytes = text->size();
     if (!model_->tokenizer) {
-      return reply(Error{ErrorCode::bad_request,
-                         "the model has no tokenizer.model: append `tokens` instead of `text`"});
+      return Error{ErrorCode::bad_request,
+                   "the model has no tokenizer.model: append `tokens` instead of `text`"};
     }
   } else {
     const auto& tokens = std::get<std::vector<std::int32_t>>(input);
@@ -105,19 +107,31 @@ void Engine::Loop::append(const std::string& name, Input input, Reply<AppendResu
     const auto bad = std::find_if(tokens.begin(), tokens.end(),
                                   [&](std::int32_t token) { return token < 0 || token >= vocab_size; });
     if (bad != tokens.end()) {
-      return reply(Error{ErrorCode::bad_request, "token " + std::to_string(*bad) + " at index " +
-                                                     std::to_string(bad - tokens.begin()) +
-                                                     ": ids are 0 to " + std::to_string(vocab_size - 1)});
+      return Error{ErrorCode::bad_request, "token " + std::to_string(*bad) + " at index " +
+                                               std::to_string(bad - tokens.begin()) + ": ids are 0 to " +
+                                               std::to_string(vocab_size - 1)};
     }
   }
-  if (session->waiting_input_bytes() + bytes > options_.max_waiting_input_bytes) {
-    return reply(Error{ErrorCode::append_limit,
-                       std::to_string(session->waiting_input_bytes()) + " bytes of input wait on session '" +
-                           name + "' and " + std::to_string(bytes) +
-                           " more exceed max_waiting_input_bytes (" +
-                           std::to_string(options_.max_waiting_input_bytes) + "); wait for `appended`"});
+  const std::size_t waiting = session == nullptr ? 0 : session->waiting_input_bytes();
+  if (waiting + bytes > options_.max_waiting_input_bytes) {
+    return Error{ErrorCode::append_limit, std::to_string(bytes) + " bytes of input, with " +
+                                              std::to_string(waiting) +
+                                              " that wait on the session, exceed max_waiting_input_bytes (" +
+                                              std::to_string(options_.max_waiting_input_bytes) +
+                                              "); send less, or wait for `appended`"};
   }
-  session->append(std::move(input), std::move(reply));
+  return std::nullopt;
+}
+
+void Engine::Loop::append(const std::string& name, Input input, const Reply<AppendResult>& reply) {
+  Session* session = find(name);
+  if (session == nullptr) {
+    return reply(unknown_session(name));
+  }
+  if (std::optional<Error> refused = refuse(session, input)) {
+    return reply(std::move(*refused));
+  }
+  session->append(std::move(input), reply);
 }
 
 void Engine::Loop::generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -38,7 +39,7 @@ class Engine::Loop {
 
   // Commands.
   void open(OpenRequest request, const Reply<SessionInfo>& reply);
-  void append(const std::string& name, Input input, Reply<AppendResult> reply);
+  void append(const std::string& name, Input input, const Reply<AppendResult>& reply);
   void generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,
                 Clock::time_point arrival, const Reply<SessionInfo>& reply);
   std::variant<SessionInfo, Error> cancel(const std::string& name);
@@ -59,6 +60,7 @@ class Engine::Loop {
   void choose_slices();
   Session* find(const std::string& name);
   std::string free_name();
+  std::optional<Error> refuse(const Session* session, const Input& input) const;
   std::variant<Session*, Error> find_or_create(OpenRequest& request, bool& existed);
 
   std::shared_ptr<Model> model_;

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "clients/condensectl/input.h"
+#include "clients/condensectl/interrupt.h"
 #include "clients/condensectl/terminal.h"
 #include "clients/cpp/client.h"
 
@@ -35,25 +37,25 @@ struct SessionFlags {
   bool keep = false;
 };
 
-/// The `generate` request for a session. Throws std::invalid_argument for a logit bias that is no ID=X.
-boost::json::object generate_request(const std::string& session, const GenerateFlags& flags);
-/// The `open` request.
-boost::json::object open_request(const SessionFlags& flags);
+/// What a command works with.
+struct Context {
+  client::Client& client;
+  Terminal& terminal;
+  Interrupt& interrupt;
+  Input& input;
+};
 
-/// Each returns the exit code. They throw client::RequestFailed, client::ConnectionLost and OutputClosed.
-int run_generate(client::Client& client, Terminal& terminal, const SessionFlags& session,
-                 const GenerateFlags& flags, const std::optional<std::string>& prompt);
-int run_append(client::Client& client, Terminal& terminal, const SessionFlags& session,
-               const std::optional<std::string>& text);
-int run_chat(client::Client& client, Terminal& terminal, const SessionFlags& session,
-             const GenerateFlags& flags, const std::string& line_template);
-int run_attach(client::Client& client, Terminal& terminal, const std::string& session);
-int run_sessions(client::Client& client, Terminal& terminal);
-int run_stat(client::Client& client, Terminal& terminal, const std::string& session);
-int run_close(client::Client& client, Terminal& terminal, const std::string& session);
-int run_ping(client::Client& client, Terminal& terminal);
-
-/// Adds text to a session, in as many appends as its length needs. Returns the stream's position.
-std::int64_t append_text(client::Client& client, const std::string& session, std::string_view text);
+/// Each returns the exit code. They throw client::RequestFailed, client::ConnectionLost, Interrupted,
+/// std::system_error for standard input and output, and std::invalid_argument for a flag's bad value.
+int run_generate(Context& context, const SessionFlags& session, const GenerateFlags& flags,
+                 const std::optional<std::string>& prompt);
+int run_append(Context& context, const SessionFlags& session, const std::optional<std::string>& text);
+int run_chat(Context& context, const SessionFlags& session, const GenerateFlags& flags,
+             const std::string& line_template);
+int run_attach(Context& context, const std::string& session);
+int run_sessions(Context& context);
+int run_stat(Context& context, const std::string& session);
+int run_close(Context& context, const std::string& session);
+int run_ping(Context& context);
 
 }  // namespace condensed::ctl

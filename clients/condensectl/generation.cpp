@@ -1,8 +1,8 @@
 #include "clients/condensectl/generation.h"
 
 #include <charconv>
-#include <csignal>
-#include <cstdlib>
+#include <exception>
+#include <stdexcept>
 #include <utility>
 
 namespace condensed::ctl {
@@ -11,7 +11,8 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int kInterruptedExit = 130;
+constexpr std::size_t kAppendBytes = 64 << 10;  // well below the daemon's line limit, even when escaped
+constexpr std::chrono::seconds kCloseTimeout{10};
 
 template <typename T>
 void put(json::object& request, std::string_view key, const std::optional<T>& value) {
@@ -25,7 +26,23 @@ std::string_view text_of(const json::object& event) {
   return text != nullptr && text->is_string() ? std::string_view(text->get_string()) : std::string_view();
 }
 
-}  // namespace
+json::object logit_bias(const std::vector<std::string>& entries) {
+  json::object bias;
+  for (const std::string& entry : entries) {
+    const std::size_t equals = entry.find('=');
+    const char* const end = entry.data() + entry.size();
+    double amount = 0;
+    if (equals == std::string::npos || equals == 0) {
+      throw std::invalid_argument("--logit-bias " + entry + ": expected ID=NUMBER");
+    }
+    const auto [parsed, error] = std::from_chars(entry.data() + equals + 1, end, amount);
+    if (error != std::errc() || parsed != end) {
+      throw std::invalid_argument("--logit-bias " + entry + ": expected a number after the =");
+    }
+    bias[entry.substr(0, equals)] = amount;
+  }
+  return bias;
+}
 
 json::object open_request(const SessionFlags& flags) {
   json::object request{{"op", "open"}};
@@ -35,6 +52,38 @@ json::object open_request(const SessionFlags& flags) {
   put(request, "sinks", flags.sinks);
   put(request, "window", flags.window);
   return request;
+}
+
+/// Where to cut a text longer than `limit`: where a word begins, so that the parts have the tokens of the
+/// whole, or else between two characters.
+std::size_t append_cut(std::string_view text, std::size_t limit) {
+  for (std::size_t cut = limit; cut > 0; --cut) {
+    if (text[cut] == ' ' && text[cut - 1] != ' ') {
+      return cut;
+    }
+  }
+  std::size_t cut = limit;
+  while (cut > 1 && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80U) {
+    --cut;
+  }
+  return cut;
+}
+
+}  // namespace
+
+SessionUse::SessionUse(client::Client& client, const SessionFlags& flags)
+    : client_(client),
+      name_(client.call(open_request(flags)).at("session").as_string()),
+      temporary_(flags.session.empty() && !flags.keep) {}
+
+SessionUse::~SessionUse() {
+  if (temporary_) {
+    try {
+      client_.call({{"op", "close"}, {"session", name_}}, kCloseTimeout);
+    } catch (const std::exception&) {
+      // The daemon has gone, or the session has: either way there is nothing left to close.
+    }
+  }
 }
 
 json::object generate_request(const std::string& session, const GenerateFlags& flags) {
@@ -56,65 +105,50 @@ json::object generate_request(const std::string& session, const GenerateFlags& f
   if (!flags.stop.empty()) {
     request["stop"] = json::array(flags.stop.begin(), flags.stop.end());
   }
-  json::object bias;
-  for (const std::string& entry : flags.logit_bias) {
-    const std::size_t equals = entry.find('=');
-    double amount = 0;
-    const char* end = entry.data() + entry.size();
-    const bool parsed = equals != std::string::npos && equals > 0 &&
-                        std::from_chars(entry.data() + equals + 1, end, amount).ptr == end;
-    if (!parsed) {
-      throw std::invalid_argument("--logit-bias " + entry + ": expected ID=NUMBER");
-    }
-    bias[entry.substr(0, equals)] = amount;
-  }
-  if (!bias.empty()) {
-    request["logit_bias"] = std::move(bias);
+  if (!flags.logit_bias.empty()) {
+    request["logit_bias"] = logit_bias(flags.logit_bias);
   }
   return request;
 }
 
-Interrupt::Interrupt(client::Client& client, std::function<void()> action)
-    : signals_(client.io(), SIGINT, SIGTERM), action_(std::move(action)) {
-  wait();
+std::int64_t append_text(client::Client& client, const std::string& session, std::string_view text) {
+  while (true) {
+    const std::size_t n = text.size() <= kAppendBytes ? text.size() : append_cut(text, kAppendBytes);
+    const json::object answer =
+        client.call({{"op", "append"}, {"session", session}, {"text", text.substr(0, n)}});
+    text.remove_prefix(n);
+    if (text.empty()) {
+      return answer.at("position").to_number<std::int64_t>();
+    }
+  }
 }
 
-void Interrupt::wait() {
-  signals_.async_wait([this](const boost::system::error_code& error, int) {
-    if (error) {
-      return;
-    }
-    if (std::exchange(happened_, true)) {
-      std::_Exit(kInterruptedExit);
-    }
-    action_();
-    wait();
-  });
+std::int64_t append_input(Context& context, const std::string& session) {
+  std::string text;
+  while (context.input.fill(text, 2 * kAppendBytes)) {
+    const std::size_t n = append_cut(text, kAppendBytes);
+    append_text(context.client, session, std::string_view(text).substr(0, n));
+    text.erase(0, n);
+  }
+  return append_text(context.client, session, text);
 }
 
-Generated print_generation(client::Client& client, Terminal& terminal, const std::string& session,
-                           const GenerateFlags& flags) {
-  const auto cancel = [&] { client.send({{"op", "cancel"}, {"session", session}}); };
-  Interrupt interrupt(client, cancel);
-  bool output_closed = false;
+Generated print_generation(Context& context, const std::string& session, const GenerateFlags& flags) {
+  bool cancelled = false;
+  const auto cancel = [&] {
+    if (!std::exchange(cancelled, true)) {
+      context.client.send({{"op", "cancel"}, {"session", session}});
+    }
+  };
+  const Interrupt::Instead interrupt(context.interrupt, cancel);
   client::Client::Event done =
-      client.generate(generate_request(session, flags), [&](const json::object& token) {
-        if (output_closed) {
-          return;
-        }
-        try {
-          terminal.event(token);
-          terminal.show(text_of(token));
-        } catch (const OutputClosed&) {
-          output_closed = true;
+      context.client.generate(generate_request(session, flags), [&](const json::object& token) {
+        context.terminal.show(text_of(token));
+        if (context.terminal.output_closed()) {
           cancel();
         }
       });
-  if (output_closed) {
-    throw OutputClosed();
-  }
-  terminal.event(done);
-  terminal.show(text_of(done));
+  context.terminal.show(text_of(done));
   return {std::move(done), interrupt.happened()};
 }
 

@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -16,9 +17,10 @@ namespace {
 using condensed::client::Client;
 using namespace condensed::ctl;
 
-constexpr int kRefused = 1;
+constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr int kNotConnected = 3;
+constexpr int kInterrupted = 130;
 
 struct Options {
   std::string socket = "/run/condensed/condensed.sock";
@@ -30,7 +32,7 @@ struct Options {
   std::string line_template = "{}\n";
 };
 
-using Run = std::function<int(Client&, Terminal&)>;
+using Run = std::function<int(Context&)>;
 
 void add_session_flags(CLI::App& command, SessionFlags& flags) {
   command.add_option("--session", flags.session, "Session to use; opened if it does not exist");
@@ -68,29 +70,28 @@ void add_commands(CLI::App& app, Options& options, Run& run) {
     added->callback([&run, action = std::move(action)] { run = action; });
     return added;
   };
-  CLI::App* generate =
-      command("generate", "Generate text and print it as it comes", [&](Client& c, Terminal& t) {
-        return run_generate(c, t, options.session, options.generate, options.text);
-      });
+  CLI::App* generate = command("generate", "Generate text and print it as it comes", [&](Context& context) {
+    return run_generate(context, options.session, options.generate, options.text);
+  });
   add_session_flags(*generate, options.session);
   add_generate_flags(*generate, options.generate);
   generate->add_option("--prompt", options.text,
                        "Text to go on from; without it, standard input if that is a pipe");
   generate->add_flag("--keep", options.session.keep, "Do not close a session that was opened without a name");
 
-  CLI::App* append = command("append", "Add text to a session", [&](Client& c, Terminal& t) {
-    return run_append(c, t, options.session, options.text);
+  CLI::App* append = command("append", "Add text to a session", [&](Context& context) {
+    return run_append(context, options.session, options.text);
   });
   add_session_flags(*append, options.session);
   append->get_option("--session")->required();
   append->add_option("text", options.text, "The text; without it, standard input");
 
   CLI::App* chat =
-      command("chat", "Answer each line of standard input, in one session", [&](Client& c, Terminal& t) {
+      command("chat", "Answer each line of standard input, in one session", [&](Context& context) {
         if (!options.generate.max_tokens) {
           options.generate.max_tokens = 200;
         }
-        return run_chat(c, t, options.session, options.generate, options.line_template);
+        return run_chat(context, options.session, options.generate, options.line_template);
       });
   add_session_flags(*chat, options.session);
   add_generate_flags(*chat, options.generate);
@@ -104,34 +105,41 @@ void add_commands(CLI::App& app, Options& options, Run& run) {
     added->add_option("session", options.session.session, "Name of the session")->required(required);
   };
   named(command("attach", "Watch a session's generation",
-                [&](Client& c, Terminal& t) { return run_attach(c, t, options.session.session); }),
+                [&](Context& context) { return run_attach(context, options.session.session); }),
         true);
-  command("sessions", "List the sessions", [](Client& c, Terminal& t) { return run_sessions(c, t); });
+  command("sessions", "List the sessions", [](Context& context) { return run_sessions(context); });
   named(command("stat", "Show the state of a session, or of the daemon",
-                [&](Client& c, Terminal& t) { return run_stat(c, t, options.session.session); }),
+                [&](Context& context) { return run_stat(context, options.session.session); }),
         false);
   named(command("close", "Close a session",
-                [&](Client& c, Terminal& t) { return run_close(c, t, options.session.session); }),
+                [&](Context& context) { return run_close(context, options.session.session); }),
         true);
-  command("ping", "Ask whether the daemon is there", [](Client& c, Terminal& t) { return run_ping(c, t); });
+  command("ping", "Ask whether the daemon is there", [](Context& context) { return run_ping(context); });
 }
 
 int connect_and_run(const Options& options, const Run& run) {
   Terminal terminal(options.json, options.verbose);
+  const auto failed = [](const std::string& message, int exit_code) {
+    std::cerr << "condensectl: " << message << std::endl;
+    return exit_code;
+  };
   try {
     Client client(options.socket);
-    return run(client, terminal);
-  } catch (const OutputClosed&) {
-    return 0;
+    client.observe([&](const Client::Event& event) { terminal.event(event); });
+    Interrupt interrupt(client);
+    Input input(client);
+    Context context{client, terminal, interrupt, input};
+    return run(context);
+  } catch (const Interrupted&) {
+    return kInterrupted;
   } catch (const condensed::client::RequestFailed& error) {
-    std::cerr << "condensectl: " << error.code() << ": " << error.what() << std::endl;
-    return kRefused;
+    return failed(error.code() + ": " + error.what(), kFailed);
   } catch (const condensed::client::ConnectionLost& error) {
-    std::cerr << "condensectl: " << error.what() << std::endl;
-    return kNotConnected;
+    return failed(error.what(), kNotConnected);
+  } catch (const std::invalid_argument& error) {
+    return failed(error.what(), kUsage);
   } catch (const std::exception& error) {
-    std::cerr << "condensectl: " << error.what() << std::endl;
-    return kUsage;
+    return failed(error.what(), kFailed);
   }
 }
 
@@ -145,7 +153,8 @@ int main(int argc, char** argv) {
   }
   CLI::App app(
       "Talk to a condensed daemon.\n"
-      "Exit codes: 0 done, 1 the daemon refused, 2 usage, 3 no connection, 130 cancelled by a signal.",
+      "Exit codes: 0 done, 1 the daemon refused, or input or output failed, 2 usage, 3 no connection,\n"
+      "130 cancelled by a signal.",
       "condensectl");
   app.set_version_flag("--version", "condensed " CONDENSED_VERSION);
   app.add_option("--socket", options.socket, "The daemon's socket; default: $CONDENSED_SOCKET")

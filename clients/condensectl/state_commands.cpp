@@ -42,9 +42,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 
 }  // namespace
 
-int run_sessions(client::Client& client, Terminal& terminal) {
-  const json::object list = client.call({{"op", "list"}});
-  terminal.event(list);
+int run_sessions(Context& context) {
+  const json::object list = context.client.call({{"op", "list"}});
   std::vector<std::vector<std::string>> rows{
       {"SESSION", "POSITION", "CACHED", "WINDOW", "MEMORY", "ATTACHED", "STATE"}};
   for (const json::value& item : list.at("sessions").as_array()) {
@@ -55,38 +54,35 @@ int run_sessions(client::Client& client, Terminal& terminal) {
                     megabytes(session.at("cache_bytes")), text_of(session.at("attached")),
                     session.at("generating").as_bool() ? "generating" : "resting"});
   }
-  terminal.show(table(rows));
+  context.terminal.show(table(rows));
   return 0;
 }
 
-int run_stat(client::Client& client, Terminal& terminal, const std::string& session) {
+int run_stat(Context& context, const std::string& session) {
   json::object request{{"op", "stat"}};
   if (!session.empty()) {
     request["session"] = session;
   }
-  const json::object stat = client.call(std::move(request));
-  terminal.event(stat);
+  const json::object stat = context.client.call(std::move(request));
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : stat) {
     if (key != "event" && key != "id") {
       rows.push_back({std::string(key), text_of(value)});
     }
   }
-  terminal.show(table(rows));
+  context.terminal.show(table(rows));
   return 0;
 }
 
-int run_close(client::Client& client, Terminal& terminal, const std::string& session) {
-  const json::object closed = client.call({{"op", "close"}, {"session", session}});
-  terminal.event(closed);
-  terminal.note("closed session " + session + " at position " + text_of(closed.at("position")));
+int run_close(Context& context, const std::string& session) {
+  const json::object closed = context.client.call({{"op", "close"}, {"session", session}});
+  context.terminal.note("closed session " + session + " at position " + text_of(closed.at("position")));
   return 0;
 }
 
-int run_ping(client::Client& client, Terminal& terminal) {
-  const json::object pong = client.call({{"op", "ping"}}, std::chrono::seconds(10));
-  terminal.event(pong);
-  terminal.show("pong\n");
+int run_ping(Context& context) {
+  context.client.call({{"op", "ping"}}, std::chrono::seconds(10));
+  context.terminal.show("pong\n");
   return 0;
 }
 

@@ -2,7 +2,8 @@
 
 #include <cerrno>
 #include <iostream>
-#include <iterator>
+#include <poll.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace condensed::ctl {
@@ -10,19 +11,21 @@ namespace condensed::ctl {
 Terminal::Terminal(bool json, bool verbose)
     : json_(json),
       verbose_(verbose || ::isatty(STDERR_FILENO) == 1),
-      output_is_terminal_(::isatty(STDOUT_FILENO) == 1),
-      input_is_terminal_(::isatty(STDIN_FILENO) == 1) {}
+      output_is_terminal_(::isatty(STDOUT_FILENO) == 1) {}
 
 void Terminal::write(std::string_view text) {
-  while (!text.empty()) {
+  while (!text.empty() && !output_closed_) {
     const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
-    if (n < 0 && errno == EINTR) {
-      continue;
+    if (n >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno == EPIPE) {
+      output_closed_ = true;
+    } else if (errno == EAGAIN) {  // whoever gave us the pipe made it so
+      pollfd writable{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+      ::poll(&writable, 1, -1);
+    } else if (errno != EINTR) {
+      throw std::system_error(errno, std::generic_category(), "standard output");
     }
-    if (n < 0) {
-      throw OutputClosed();
-    }
-    text.remove_prefix(static_cast<std::size_t>(n));
   }
 }
 
@@ -42,10 +45,6 @@ void Terminal::note(const std::string& line) {
   if (verbose_) {
     std::cerr << line << std::endl;
   }
-}
-
-std::string Terminal::read_all_input() {
-  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
 }
 
 }  // namespace condensed::ctl

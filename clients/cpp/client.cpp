@@ -10,24 +10,41 @@ namespace json = boost::json;
 
 namespace {
 
-[[noreturn]] void fail(const json::object& error) {
-  const auto text = [&](std::string_view key) {
-    const json::value* value = error.if_contains(key);
-    return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
-  };
-  throw RequestFailed(text("code"), text("message"));
+std::string_view text_at(const json::object& event, std::string_view key) {
+  const json::value* value = event.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
 }
 
-std::string_view name_of(const json::object& event) {
-  const json::value* name = event.if_contains("event");
-  return name != nullptr && name->is_string() ? std::string_view(name->get_string()) : std::string_view();
+void throw_if_error(const json::object& event) {
+  if (text_at(event, "event") == "error") {
+    throw RequestFailed(std::string(text_at(event, "code")), std::string(text_at(event, "message")));
+  }
 }
 
 }  // namespace
 
+/// Events that answer a request are kept for it as long as this lives.
+class Client::Pending {
+ public:
+  explicit Pending(Client& client) : client_(client), id_(client.next_id_++) { client_.pending_[id_]; }
+  ~Pending() { client_.pending_.erase(id_); }
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+
+  std::int64_t id() const { return id_; }
+
+ private:
+  Client& client_;
+  std::int64_t id_;
+};
+
 Client::Client(const std::string& socket_path) : socket_(io_) {
   boost::system::error_code error;
-  socket_.connect(asio::local::stream_protocol::endpoint(socket_path), error);
+  try {
+    socket_.connect(asio::local::stream_protocol::endpoint(socket_path), error);
+  } catch (const boost::system::system_error& too_long) {
+    error = too_long.code();
+  }
   if (error) {
     throw ConnectionLost("cannot connect to " + socket_path + ": " + error.message() +
                          "; is the daemon running?");
@@ -48,80 +65,79 @@ void Client::send(json::object request) {
   write(std::move(request), next_id_++);
 }
 
-Client::Event Client::next_event(std::optional<std::chrono::steady_clock::time_point> deadline) {
-  bool done = false;
-  boost::system::error_code error;
-  asio::async_read_until(socket_, received_, '\n', [&](const boost::system::error_code& result, std::size_t) {
-    error = result;
-    done = true;
-  });
-  while (!done) {
+Client::Event Client::read_event(const Deadline& deadline) {
+  if (!std::exchange(reading_, true)) {
+    asio::async_read_until(socket_, received_, '\n',
+                           [this](const boost::system::error_code& error, std::size_t) {
+                             reading_ = false;
+                             read_error_ = error;
+                           });
+  }
+  while (reading_) {
     io_.restart();
-    if (deadline) {
-      io_.run_one_until(*deadline);
-      if (!done && std::chrono::steady_clock::now() >= *deadline) {
-        socket_.close();  // the read above must not outlive this call
-        while (!done) {
-          io_.restart();
-          io_.run_one();
-        }
-        throw ConnectionLost("the daemon did not answer in time");
-      }
-    } else {
+    if (!deadline) {
       io_.run_one();
+    } else if (io_.run_one_until(*deadline) == 0) {
+      throw ConnectionLost("the daemon did not answer in time");
     }
   }
-  if (error) {
-    throw ConnectionLost("the connection was lost: " + error.message());
+  if (read_error_) {
+    throw ConnectionLost("the connection was lost: " + read_error_.message());
   }
   std::istream stream(&received_);
   std::string line;
   std::getline(stream, line);
+  boost::system::error_code error;
   json::value event = json::parse(line, error);
   if (error || !event.is_object()) {
     throw ConnectionLost("the daemon sent something that is no event");
   }
-  if (observer_) {
-    observer_(event.get_object());
-  }
   return std::move(event.get_object());
 }
 
-Client::Event Client::next_answer(std::int64_t id,
-                                  std::optional<std::chrono::steady_clock::time_point> deadline) {
-  while (true) {
-    Event event = next_event(deadline);
-    const json::value* answered = event.if_contains("id");
-    if (answered != nullptr && answered->is_int64() && answered->get_int64() == id) {
-      if (name_of(event) == "error") {
-        fail(event);
-      }
-      return event;
+/// Reads one event and gives it to whom it is for.
+void Client::receive(const Deadline& deadline) {
+  Event event = read_event(deadline);
+  if (observer_) {
+    observer_(event);
+  }
+  if (const json::value* id = event.if_contains("id")) {
+    if (const auto request = pending_.find(id->is_int64() ? id->get_int64() : 0); request != pending_.end()) {
+      request->second.push_back(std::move(event));
     }
-    if (answered == nullptr) {
-      if (name_of(event) == "error") {
-        fail(event);  // a line the daemon could not even read
-      }
-      if (on_unasked_) {
-        on_unasked_(event);
-      }
-    }
+    return;
+  }
+  throw_if_error(event);  // the daemon could not even read a line of ours
+  if (on_unasked_) {
+    on_unasked_(event);
   }
 }
 
+Client::Event Client::next_answer(std::int64_t id, const Deadline& deadline) {
+  std::deque<Event>& events = pending_.at(id);
+  while (events.empty()) {
+    receive(deadline);
+  }
+  Event event = std::move(events.front());
+  events.pop_front();
+  throw_if_error(event);
+  return event;
+}
+
 Client::Event Client::call(json::object request, std::optional<std::chrono::milliseconds> timeout) {
-  const std::int64_t id = next_id_++;
-  write(std::move(request), id);
-  return next_answer(id, timeout ? std::optional(std::chrono::steady_clock::now() + *timeout) : std::nullopt);
+  const Pending pending(*this);
+  const Deadline deadline = timeout ? Deadline(std::chrono::steady_clock::now() + *timeout) : std::nullopt;
+  write(std::move(request), pending.id());
+  return next_answer(pending.id(), deadline);
 }
 
 Client::Event Client::generate(json::object request, const OnEvent& on_token) {
-  const std::int64_t id = next_id_++;
+  const Pending pending(*this);
   request["op"] = "generate";
-  write(std::move(request), id);
+  write(std::move(request), pending.id());
   while (true) {
-    Event event = next_answer(id, std::nullopt);
-    if (name_of(event) != "token") {
+    Event event = next_answer(pending.id(), std::nullopt);
+    if (text_at(event, "event") != "token") {
       return event;
     }
     on_token(event);
@@ -130,10 +146,7 @@ Client::Event Client::generate(json::object request, const OnEvent& on_token) {
 
 void Client::watch(const std::function<bool()>& finished) {
   while (!finished()) {
-    const Event event = next_event(std::nullopt);
-    if (!event.contains("id") && on_unasked_) {
-      on_unasked_(event);
-    }
+    receive(std::nullopt);
   }
 }
 

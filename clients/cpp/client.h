@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -32,7 +34,7 @@ class ConnectionLost : public std::runtime_error {
 
 /// One connection to the daemon (docs/protocol.md). Requests are objects without `id`: the client numbers
 /// them and gives each event to the request it answers. Used by one thread; the io_context runs inside the
-/// calls.
+/// calls. Handlers may make calls of their own, and what they throw comes out of the call that ran them.
 class Client {
  public:
   using Event = boost::json::object;
@@ -49,29 +51,36 @@ class Client {
   /// Gets the events that answer no request: streams this connection is attached to, `closed`, `bye`.
   void on_unasked(OnEvent on_event) { on_unasked_ = std::move(on_event); }
 
-  /// Sends a request and waits for its one answer. Throws RequestFailed, and ConnectionLost, also when
-  /// nothing came within `timeout`.
+  /// Sends a request and waits for its one answer. Throws RequestFailed, and ConnectionLost, also when the
+  /// answer does not come within `timeout`; should it come later, it is dropped.
   Event call(boost::json::object request, std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 
-  /// Starts a generation; on_token gets every `token` event. Returns the `done` event.
+  /// Starts a generation; on_token gets every `token` event. Returns the `done` event. Throws as call() does.
   Event generate(boost::json::object request, const OnEvent& on_token);
 
-  /// Sends a request whose answer nobody waits for. Safe inside handlers.
+  /// Sends a request whose answer nobody waits for.
   void send(boost::json::object request);
 
   /// Waits for events until `finished` says so; for connections that only watch.
   void watch(const std::function<bool()>& finished);
 
  private:
+  using Deadline = std::optional<std::chrono::steady_clock::time_point>;
+  class Pending;
+
   void write(boost::json::object request, std::int64_t id);
-  Event next_event(std::optional<std::chrono::steady_clock::time_point> deadline);
-  /// The next event that answers request `id`.
-  Event next_answer(std::int64_t id, std::optional<std::chrono::steady_clock::time_point> deadline);
+  Event read_event(const Deadline& deadline);
+  void receive(const Deadline& deadline);
+  Event next_answer(std::int64_t id, const Deadline& deadline);
 
   boost::asio::io_context io_;
   boost::asio::local::stream_protocol::socket socket_;
   boost::asio::streambuf received_;
+  // The read under way outlives the call that began it when that call throws.
+  bool reading_ = false;
+  boost::system::error_code read_error_;
   std::int64_t next_id_ = 1;
+  std::map<std::int64_t, std::deque<Event>> pending_;  // requests under way and their events not yet taken
   OnEvent observer_;
   OnEvent on_unasked_;
 };

@@ -140,6 +140,8 @@ class Client:
         if not line:
             raise ConnectionLost("the daemon closed the connection")
         event = json.loads(line)
+        if event["event"] == "error" and "id" not in event:  # the daemon could not even read a line of ours
+            raise RequestFailed(event["code"], event["message"])
         self._waiting.get(event.get("id"), self.unasked).append(event)
 
     def _answer(self, request: int) -> Dict[str, Any]:

@@ -75,6 +75,11 @@ class Condensectl(DaemonTest):
         process.stderr.close()
         self.assertFalse(self.events("stat", "s")[0]["generating"])
 
+    def test_a_refused_generation_leaves_no_session_behind(self):
+        self.run_ctl("generate", "--prompt", "It was", "--top-p", "7", code=1)
+        self.run_ctl("generate", "--prompt", "It was", "--logit-bias", "1=x", code=2)
+        self.assertEqual(self.events("sessions")[0]["sessions"], [])
+
     def test_chat_answers_every_line(self):
         process = subprocess.run([CTL, "--socket", self.daemon.socket_path, "--json", "chat", "--max-tokens", "5",
                                   "--ignore-eos"], input="Hello\nAnd you?\n", text=True, capture_output=True,
@@ -97,7 +102,8 @@ class Condensectl(DaemonTest):
     def test_exit_codes(self):
         self.assertEqual(self.run_ctl("ping").stdout, "pong\n")
         self.run_ctl("no-such-command", code=2)
-        self.run_ctl("generate", "--logit-bias", "x", code=2)
+        for bias in ("x", "5=", "5=1x", "=1"):
+            self.assertIn("--logit-bias", self.run_ctl("generate", "--logit-bias", bias, code=2).stderr)
         self.assertIn("top_p", self.run_ctl("generate", "--top-p", "7", code=1).stderr)
         lost = subprocess.run([CTL, "--socket", self.daemon.socket_path + "x", "ping"], capture_output=True)
         self.assertEqual(lost.returncode, 3)
@@ -116,6 +122,14 @@ class PythonClient(DaemonTest):
             with self.assertRaises(condensed.RequestFailed) as raised:
                 client.stat("s")
             self.assertEqual(raised.exception.code, "unknown_session")
+
+    def test_a_line_the_daemon_cannot_read_is_an_error(self):
+        with condensed.Client(self.daemon.socket_path) as client:
+            client.open("s")
+            with self.assertRaises(condensed.RequestFailed) as raised:
+                client.append("s", "x" * (64 << 20))
+            self.assertEqual(raised.exception.code, "line_too_long")
+            self.assertEqual(client.ping()["event"], "pong")
 
     def test_leaving_the_iterator_cancels(self):
         with condensed.Client(self.daemon.socket_path) as client:

@@ -303,7 +303,11 @@ TEST(Engine, RefusesWhatItCannotDo) {
   EXPECT_EQ(error(open(engine, {.session = "b", .window = 0})).code, ErrorCode::bad_request);
   EXPECT_EQ(error(open(engine, {.session = "b", .window = std::int64_t{1} << 60})).code,
             ErrorCode::bad_request);
-  EXPECT_EQ(error(append(engine, "nobody", std::string("x"))).code, ErrorCode::unknown_session);
+  EXPECT_EQ(error(open(engine, {.session = "b", .input = std::vector<std::int32_t>{1, -1}})).code,
+            ErrorCode::bad_request);
+  EXPECT_EQ(error(open(engine, {.session = "b", .input = std::string(9 << 20, 'x')})).code,
+            ErrorCode::append_limit);
+  EXPECT_EQ(error(append(engine, "b", std::string("x"))).code, ErrorCode::unknown_session);
   const Error bad_token = error(append(engine, "a", std::vector<std::int32_t>{1, 1024}));
   EXPECT_EQ(bad_token.code, ErrorCode::bad_request);
   EXPECT_THAT(bad_token.message, HasSubstr("1024"));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 
@@ -89,9 +90,13 @@ double largest_error(const std::vector<float>& a, const std::vector<float>& b) {
 struct Run {
   std::string name;
   std::string backend;
+
+  friend void PrintTo(const Run& run, std::ostream* out) { *out << run.name << " on " << run.backend; }
 };
 
 class Golden : public testing::TestWithParam<Run> {};
+class GoldenParallel : public Golden {};  // the cases with logits of iterated passes
+class GoldenEvicting : public Golden {};  // the cases whose window fills
 
 TEST_P(Golden, Serial) {
   const Case input = read_case(GetParam().name);
@@ -115,11 +120,8 @@ TEST_P(Golden, AsManyPassesAsTokensAreExact) {
   EXPECT_LE(largest_error(logits, input.expected.at("logits")), kTolerance);
 }
 
-TEST_P(Golden, NinePassesOverTheWholePrompt) {
+TEST_P(GoldenParallel, NinePassesOverTheWholePrompt) {
   const Case input = read_case(GetParam().name);
-  if (!input.expected.contains("logits_parallel_m7_b2")) {
-    GTEST_SKIP() << "the case has no parallel logits";
-  }
   const auto logits = run(GetParam().name, input, GetParam().backend,
                           {.mode = PromptMode::passes,
                            .chunk_tokens = static_cast<std::int64_t>(input.tokens.size()),
@@ -127,11 +129,8 @@ TEST_P(Golden, NinePassesOverTheWholePrompt) {
   EXPECT_LE(largest_error(logits, input.expected.at("logits_parallel_m7_b2")), kTolerance);
 }
 
-TEST_P(Golden, ABillionTokensLater) {
+TEST_P(GoldenEvicting, ABillionTokensLater) {
   const Case input = read_case(GetParam().name);
-  if (!input.evicts) {
-    GTEST_SKIP() << "the case never evicts";
-  }
   for (const auto mode : {PromptMode::serial, PromptMode::adaptive}) {
     const auto logits = run(GetParam().name, input, GetParam().backend,
                             {.mode = mode, .chunk_tokens = 9, .tolerance = 1e-6}, 1'000'000'007);
@@ -139,12 +138,15 @@ TEST_P(Golden, ABillionTokensLater) {
   }
 }
 
-/// Every case on every backend this processor runs.
-std::vector<Run> all_runs() {
+/// The cases that `wanted` picks, on every backend this processor runs.
+std::vector<Run> runs_of(const std::function<bool(const Case&)>& wanted) {
   std::vector<Run> runs;
   for (const auto& entry : std::filesystem::directory_iterator(folder_of(""))) {
-    runs.push_back({entry.path().filename(), "reference"});
-    runs.push_back({entry.path().filename(), "auto"});
+    const std::string name = entry.path().filename();
+    if (wanted(read_case(name))) {
+      runs.push_back({name, "reference"});
+      runs.push_back({name, "auto"});
+    }
   }
   std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) {
     return std::tie(a.name, a.backend) < std::tie(b.name, b.backend);
@@ -152,11 +154,20 @@ std::vector<Run> all_runs() {
   return runs;
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(all_runs()), [](const auto& run) {
+std::string name_of(const testing::TestParamInfo<Run>& run) {
   std::string name = run.param.name + "_" + run.param.backend;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(runs_of([](const Case&) { return true; })),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Cases, GoldenParallel, testing::ValuesIn(runs_of([](const Case& c) {
+                           return c.expected.contains("logits_parallel_m7_b2");
+                         })),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Cases, GoldenEvicting,
+                         testing::ValuesIn(runs_of([](const Case& c) { return c.evicts; })), name_of);
 
 }  // namespace
 }  // namespace condensed::engine
