@@ -26,13 +26,12 @@ std::int64_t CondensedCache::slot_of(std::int64_t position) const {
 
 KvSlot CondensedCache::slot_address(int owner, std::int64_t slot) const {
   const Block& block = blocks_[slot / kBlockTokens];
-  const std::int64_t head_elements = block.n_slots * shape_.head_dim;
-  const std::int64_t plane_elements = head_elements * shape_.n_kv_heads;
-  const std::int64_t first = 2 * owner * plane_elements + (slot % kBlockTokens) * shape_.head_dim;
-  const auto element_bytes = static_cast<std::int64_t>(kernels::bytes_of(shape_.dtype));
-  return {.keys = block.memory.get() + first * element_bytes,
-          .values = block.memory.get() + (first + plane_elements) * element_bytes,
-          .head_stride = static_cast<std::int32_t>(head_elements)};
+  const std::int64_t row = kernels::row_bytes(shape_.dtype, shape_.head_dim);
+  const std::int64_t head_bytes = block.n_slots * row;
+  const std::int64_t plane_bytes = head_bytes * shape_.n_kv_heads;
+  std::byte* keys = block.memory.get() + 2 * owner * plane_bytes + slot % kBlockTokens * row;
+  return {
+      .keys = keys, .values = keys + plane_bytes, .head_stride_bytes = static_cast<std::int32_t>(head_bytes)};
 }
 
 void CondensedCache::grow_to(std::int64_t n_slots) {
@@ -55,13 +54,14 @@ void CondensedCache::add_cached_runs(int owner, std::int64_t first, std::int64_t
     const std::int64_t block_end = std::min((slot / kBlockTokens + 1) * kBlockTokens, window_.capacity());
     const std::int64_t n_tokens = std::min(end - first, block_end - slot);
     const KvSlot address = slot_address(owner, slot);
-    runs.push_back({.keys = address.keys,
-                    .values = address.values,
-                    .n_tokens = static_cast<std::int32_t>(n_tokens),
-                    .token_stride = shape_.head_dim,
-                    .head_stride = address.head_stride,
-                    .dtype = shape_.dtype,
-                    .frame = frame});
+    runs.push_back(
+        {.keys = address.keys,
+         .values = address.values,
+         .n_tokens = static_cast<std::int32_t>(n_tokens),
+         .token_stride_bytes = static_cast<std::int32_t>(kernels::row_bytes(shape_.dtype, shape_.head_dim)),
+         .head_stride_bytes = address.head_stride_bytes,
+         .dtype = shape_.dtype,
+         .frame = frame});
     first += n_tokens;
   }
 }
@@ -73,13 +73,14 @@ void CondensedCache::add_pending_run(std::int64_t first, std::int64_t end, Frame
   }
   const std::int64_t kv_dim = static_cast<std::int64_t>(shape_.n_kv_heads) * shape_.head_dim;
   const std::int64_t offset = (first - position_) * kv_dim;
-  runs.push_back({.keys = reinterpret_cast<const std::byte*>(pending.keys + offset),
-                  .values = reinterpret_cast<const std::byte*>(pending.values + offset),
-                  .n_tokens = static_cast<std::int32_t>(end - first),
-                  .token_stride = static_cast<std::int32_t>(kv_dim),
-                  .head_stride = shape_.head_dim,
-                  .dtype = DType::f32,
-                  .frame = frame});
+  runs.push_back(
+      {.keys = reinterpret_cast<const std::byte*>(pending.keys + offset),
+       .values = reinterpret_cast<const std::byte*>(pending.values + offset),
+       .n_tokens = static_cast<std::int32_t>(end - first),
+       .token_stride_bytes = static_cast<std::int32_t>(kv_dim * std::int64_t{sizeof(float)}),
+       .head_stride_bytes = static_cast<std::int32_t>(shape_.head_dim * std::int64_t{sizeof(float)}),
+       .dtype = DType::f32,
+       .frame = frame});
 }
 
 void CondensedCache::visible_runs(int owner, std::int64_t row, const Visibility& visibility,

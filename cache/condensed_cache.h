@@ -17,7 +17,8 @@ struct CacheShape {
   kernels::DType dtype = kernels::DType::f32;
 
   std::size_t bytes_per_token() const {
-    return 2 * static_cast<std::size_t>(n_owners) * n_kv_heads * head_dim * kernels::bytes_of(dtype);
+    return 2 * static_cast<std::size_t>(n_owners) * n_kv_heads *
+           static_cast<std::size_t>(kernels::row_bytes(dtype, head_dim));
   }
 };
 
@@ -92,7 +93,7 @@ class CondensedCache {
 
  private:
   struct Block {
-    kernels::Memory memory;  // for each owner: keys [n_kv_heads, n_slots, head_dim], then values alike
+    kernels::Memory memory;  // for each owner: keys [n_kv_heads, n_slots] stored rows, then values
     std::int64_t n_slots = 0;
   };
 

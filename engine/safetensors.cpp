@@ -106,7 +106,7 @@ class HeaderEntry {
 
 /// Bytes of a tensor; nullopt when that does not fit 63 bits.
 std::optional<std::int64_t> byte_size(std::span<const std::int64_t> shape, kernels::DType dtype) {
-  auto size = static_cast<std::int64_t>(kernels::bytes_of(dtype));
+  auto size = kernels::number_bytes(dtype, 1);
   for (const std::int64_t dim : shape) {
     if (__builtin_mul_overflow(size, dim, &size)) {
       return std::nullopt;

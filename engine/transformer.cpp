@@ -88,8 +88,6 @@ struct Transformer::State {
   RowBuffer attended;                     // [active, q_dim]
   RowBuffer key;                          // [active, kv_dim]
   RowBuffer value;                        // [active, kv_dim]
-  Rows<double> gate;                      // [active, intermediate]
-  Rows<double> up;                        // [active, intermediate]
   RowBuffer gated;                        // [active, intermediate]
   RowBuffer angles_stream;                // [rows, head_dim]
   RowBuffer angles_sink;                  // [rows, head_dim]
@@ -129,8 +127,6 @@ Transformer::State::State(Model& model_in, std::int64_t max_rows_in)
       attended(backend, max_rows, std::int64_t{config.n_heads} * config.head_dim),
       key(backend, max_rows, std::int64_t{config.n_kv_heads} * config.head_dim),
       value(backend, max_rows, std::int64_t{config.n_kv_heads} * config.head_dim),
-      gate(backend, max_rows, config.intermediate_size),
-      up(backend, max_rows, config.intermediate_size),
       gated(backend, max_rows, config.intermediate_size),
       angles_stream(backend, max_rows, config.head_dim),
       angles_sink(backend, max_rows, config.head_dim),
@@ -333,11 +329,7 @@ void Transformer::State::collect_runs(std::span<const Slice> slices, const Layer
 }
 
 void Transformer::State::mlp(const LayerWeights& weights) {
-  backend.fill_zero(active(gate));
-  backend.fill_zero(active(up));
-  backend.matmul_add(*weights.gate_proj, active(normed), active(gate));
-  backend.matmul_add(*weights.up_proj, active(normed), active(up));
-  backend.swiglu(active(gate), active(up), active(gated));
+  backend.swiglu(*weights.gate_proj, *weights.up_proj, active(normed), active(gated));
   backend.matmul_add(*weights.down_proj, active(gated), active(x));
 }
 

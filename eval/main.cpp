@@ -35,7 +35,7 @@ void add_run_options(CLI::App& command, RunOptions& run) {
                   "adaptive: largest change of a key or value that counts as standing still")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command.add_option("--kernels", run.kernels, "auto, avx2 or reference")->capture_default_str();
+  command.add_option("--kernels", run.kernels, "auto, avx512, avx2 or reference")->capture_default_str();
   command.add_option("--threads", run.threads, "0: one per processor")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

@@ -20,12 +20,14 @@ struct MemoryRelease {
 /// A block of the backend's memory. The backend must outlive it.
 using Memory = std::unique_ptr<std::byte[], MemoryRelease>;
 
-/// A weight matrix [rows, cols], row-major, as it lies in the checkpoint.
+/// A weight matrix [rows, cols] as it lies in the checkpoint: one stored row after another.
 struct MatrixView {
   DType dtype = DType::f32;
   const std::byte* data = nullptr;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
+
+  const std::byte* row(std::int64_t r) const { return data + r * row_bytes(dtype, cols); }
 };
 
 /// A weight matrix [rows, cols] in whatever layout a backend computes with. Only that backend looks inside.
@@ -50,23 +52,23 @@ class Matrix {
 /// stream, sink keys by their place in the cache (see docs/design.md, "Two frames").
 enum class Frame : std::uint8_t { stream, sink };
 
-/// Cached tokens evenly spaced in memory. Element d of head h of token j is at
-/// `[h * head_stride + j * token_stride + d]` of `keys` and of `values`.
+/// Cached tokens evenly spaced in memory. Head h of token j is the stored row of head_dim numbers at
+/// `h * head_stride_bytes + j * token_stride_bytes` of `keys` and of `values`.
 struct KvRun {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
   std::int32_t n_tokens = 0;
-  std::int32_t token_stride = 0;  // elements
-  std::int32_t head_stride = 0;   // elements
+  std::int32_t token_stride_bytes = 0;
+  std::int32_t head_stride_bytes = 0;
   DType dtype = DType::f32;
   Frame frame = Frame::stream;
 };
 
-/// The place of one token in a cache: element d of head h is at `[h * head_stride + d]`.
+/// The place of one token in a cache: head h is the stored row at `h * head_stride_bytes`.
 struct KvSlot {
   std::byte* keys = nullptr;
   std::byte* values = nullptr;
-  std::int32_t head_stride = 0;  // elements
+  std::int32_t head_stride_bytes = 0;
 };
 
 struct AttentionShape {
@@ -77,9 +79,9 @@ struct AttentionShape {
 
 /// The arithmetic of the model on one device. Activations are float32, but for two that are float64: the
 /// residual stream, where the roundings of all layers would add up, and what enters the gated product, which
-/// amplifies them. Spans are the backend's own memory (see allocate()). A row's result depends on that row
-/// alone: never on how many rows there are or where it stands among them. One thread calls at a time. Sizes
-/// are the caller's duty; shapes are asserted.
+/// amplifies them and never leaves the backend. Spans are the backend's own memory (see allocate()). A row's
+/// result depends on that row alone: never on how many rows there are or where it stands among them. One
+/// thread calls at a time. Sizes are the caller's duty; shapes are asserted.
 class Backend {
  public:
   Backend() = default;
@@ -123,8 +125,10 @@ class Backend {
                       std::span<const float> queries_sink, std::span<const KvRun> runs,
                       std::span<const std::int32_t> run_begin, std::span<float> out) = 0;
 
-  /// out = gate · sigmoid(gate) · up, element by element.
-  virtual void swiglu(std::span<const double> gate, std::span<const double> up, std::span<float> out) = 0;
+  /// out = g · sigmoid(g) · u, element by element, with g = x · gateᵀ and u = x · upᵀ (SwiGLU,
+  /// arXiv 2002.05202); x: [rows, gate.cols], out: [rows, gate.rows].
+  virtual void swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x,
+                      std::span<float> out) = 0;
 
   /// Writes row r of keys and values, [slots, n_kv_heads, head_dim] each, to slots[r], converted to dtype.
   virtual void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
@@ -133,7 +137,6 @@ class Backend {
   virtual void copy(std::span<const float> from, std::span<float> to) = 0;
   virtual void copy(std::span<const double> from, std::span<double> to) = 0;
   virtual void fill_zero(std::span<float> x) = 0;
-  virtual void fill_zero(std::span<double> x) = 0;
 
   /// max |a - b|, 0 for empty spans; a NaN anywhere counts as infinity. Waits for the device.
   virtual float max_abs_difference(std::span<const float> a, std::span<const float> b) = 0;

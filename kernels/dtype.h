@@ -2,15 +2,51 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace condensed::kernels {
 
-/// Number formats of weights and cached keys and values. Arithmetic is float32 throughout.
-enum class DType : std::uint8_t { f32, bf16, f16 };
+/// How the numbers of one row (of a weight matrix; of one head of a cached key or value) are stored.
+///
+/// f32, bf16, f16: one after another.
+/// q8: the row's integers in [-127, 127], a byte each, then one f16 scale for every 64 of them.
+/// q4: integers in [-8, 7] in blocks of 128, the last one padded, then one f16 scale for every 32 of them. A
+///     block is 16 little-endian words of 32 bits; element 16·k + l is nibble k of word l, two's complement:
+///     16 consecutive elements are one shift away from one register.
+/// A number is integer · scale, which float32 holds exactly: all arithmetic on them is that on float32.
+enum class DType : std::uint8_t { f32, bf16, f16, q8, q4 };
 
-constexpr std::size_t bytes_of(DType dtype) {
-  return dtype == DType::f32 ? 4 : 2;
+constexpr std::int64_t kQ8Group = 64;
+constexpr std::int64_t kQ4Group = 32;
+constexpr std::int64_t kQ4Block = 128;
+
+/// Bytes of a row's numbers, without the scales that follow them.
+constexpr std::int64_t number_bytes(DType dtype, std::int64_t n) {
+  switch (dtype) {
+    case DType::f32:
+      return 4 * n;
+    case DType::bf16:
+    case DType::f16:
+      return 2 * n;
+    case DType::q8:
+      return n;
+    case DType::q4:
+      return (n + kQ4Block - 1) / kQ4Block * (kQ4Block / 2);
+  }
+  return 0;
+}
+
+/// Bytes of a row of n numbers.
+constexpr std::int64_t row_bytes(DType dtype, std::int64_t n) {
+  switch (dtype) {
+    case DType::q8:
+      return number_bytes(dtype, n) + (n + kQ8Group - 1) / kQ8Group * 2;
+    case DType::q4:
+      return number_bytes(dtype, n) + (n + kQ4Group - 1) / kQ4Group * 2;
+    default:
+      return number_bytes(dtype, n);
+  }
 }
 
 constexpr std::string_view name_of(DType dtype) {
@@ -21,8 +57,22 @@ constexpr std::string_view name_of(DType dtype) {
       return "bf16";
     case DType::f16:
       return "f16";
+    case DType::q8:
+      return "q8";
+    case DType::q4:
+      return "q4";
   }
   return "?";
+}
+
+/// The format of that name, nothing for any other text.
+constexpr std::optional<DType> dtype_named(std::string_view name) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::q8, DType::q4}) {
+    if (name == name_of(dtype)) {
+      return dtype;
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace condensed::kernels

@@ -7,7 +7,7 @@
 #include <limits>
 #include <new>
 
-#include "kernels/element.h"
+#include "kernels/stored_row.h"
 
 namespace condensed::kernels {
 
@@ -16,7 +16,7 @@ constexpr std::align_val_t kAlignment{64};
 }
 
 std::size_t HostMatrix::bytes() const {
-  return static_cast<std::size_t>(rows()) * static_cast<std::size_t>(cols()) * bytes_of(view_.dtype);
+  return static_cast<std::size_t>(rows() * row_bytes(view_.dtype, cols()));
 }
 
 const MatrixView& HostMatrix::view_of(const Matrix& matrix) {
@@ -61,21 +61,17 @@ void HostBackend::fill_zero(std::span<float> x) {
   std::ranges::fill(x, 0.0F);
 }
 
-void HostBackend::fill_zero(std::span<double> x) {
-  std::ranges::fill(x, 0.0);
-}
-
 void HostBackend::store_kv(std::span<const float> keys, std::span<const float> values, int head_dim,
                            DType dtype, std::span<const KvSlot> slots) {
   assert(keys.size() == values.size());
   const std::size_t row_size = slots.empty() ? 0 : keys.size() / slots.size();
   assert(keys.size() == slots.size() * row_size && row_size % head_dim == 0);
   for (std::size_t r = 0; r < slots.size(); ++r) {
-    for (std::size_t i = 0; i < row_size; ++i) {
-      const auto head = static_cast<std::int64_t>(i / head_dim);
-      const std::int64_t at = head * slots[r].head_stride + static_cast<std::int64_t>(i % head_dim);
-      store_element(dtype, slots[r].keys, at, keys[r * row_size + i]);
-      store_element(dtype, slots[r].values, at, values[r * row_size + i]);
+    for (std::size_t first = 0; first < row_size; first += head_dim) {
+      const auto head = static_cast<std::int64_t>(first / head_dim);
+      const std::int64_t at = head * slots[r].head_stride_bytes;
+      store_row(dtype, keys.subspan(r * row_size + first, head_dim), slots[r].keys + at);
+      store_row(dtype, values.subspan(r * row_size + first, head_dim), slots[r].values + at);
     }
   }
 }

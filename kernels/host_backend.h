@@ -33,7 +33,6 @@ class HostBackend : public Backend {
   void copy(std::span<const float> from, std::span<float> to) override;
   void copy(std::span<const double> from, std::span<double> to) override;
   void fill_zero(std::span<float> x) override;
-  void fill_zero(std::span<double> x) override;
   void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
                 std::span<const KvSlot> slots) override;
   float max_abs_difference(std::span<const float> a, std::span<const float> b) override;

@@ -79,18 +79,12 @@ GroupState::GroupState(const AttentionGroup& heads, float* scratch)
 
 // n tokens as float32: in place where they are that already, else converted once for all heads of the group.
 Rows GroupState::stage(const KvRun& run, const std::byte* data, std::int64_t first, std::int64_t n) {
-  const std::int64_t begin = heads_.kv_head * run.head_stride + first * run.token_stride;
-  if (run.dtype == DType::f32 && padded_ == heads_.head_dim) {
-    return {reinterpret_cast<const float*>(data) + begin, run.token_stride};
+  const std::byte* row = data + heads_.kv_head * run.head_stride_bytes + first * run.token_stride_bytes;
+  if (run.dtype == DType::f32 && padded_ == heads_.head_dim && run.token_stride_bytes % 4 == 0) {
+    return {reinterpret_cast<const float*>(row), run.token_stride_bytes / 4};
   }
-  const std::int64_t element_bytes = run.dtype == DType::f32 ? 4 : 2;
-  if (run.token_stride == padded_) {
-    convert(run.dtype, data + begin * element_bytes, n * padded_, tile_);
-    return {tile_, padded_};
-  }
-  for (std::int64_t t = 0; t < n; ++t) {
-    convert(run.dtype, data + (begin + t * run.token_stride) * element_bytes, heads_.head_dim,
-            tile_ + t * padded_);
+  for (std::int64_t t = 0; t < n; ++t, row += run.token_stride_bytes) {
+    convert(run.dtype, row, heads_.head_dim, tile_ + t * padded_);
   }
   return {tile_, padded_};
 }

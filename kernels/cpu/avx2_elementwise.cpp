@@ -7,39 +7,33 @@ namespace condensed::kernels::avx2 {
 
 namespace {
 
-void store_lanes(float* out, std::int64_t n, __m256 values) {
-  store_first(out, n, values);
-}
-
-void store_lanes(double* out, std::int64_t n, __m256 values) {
-  alignas(32) float lanes[kLanes];
-  _mm256_store_ps(lanes, values);
-  for (std::int64_t i = 0; i < n; ++i) {
-    out[i] = static_cast<double>(lanes[i]);
-  }
-}
-
-template <DType dtype, typename Out>
-void convert_all(const std::byte* data, std::int64_t n, Out* out) {
+template <DType dtype>
+void convert_all(const std::byte* row, std::int64_t n, float* out) {
   constexpr std::int64_t kBytes = Stored<dtype>::kBytes;
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    store_lanes(out + i, kLanes, load_stored<dtype>(data + i * kBytes));
+    _mm256_storeu_ps(out + i, load_stored<dtype>(row + i * kBytes));
   }
   if (i < n) {
-    store_lanes(out + i, n - i, load_stored_first<dtype>(data + i * kBytes, n - i));
+    store_first(out + i, n - i, load_stored_first<dtype>(row + i * kBytes, n - i));
   }
 }
 
-template <typename Out>
-void convert_any(DType dtype, const std::byte* data, std::int64_t n, Out* out) {
-  switch (dtype) {
-    case DType::f32:
-      return convert_all<DType::f32>(data, n, out);
-    case DType::bf16:
-      return convert_all<DType::bf16>(data, n, out);
-    case DType::f16:
-      return convert_all<DType::f16>(data, n, out);
+void convert_q8(const std::byte* row, std::int64_t n, float* out) {
+  const std::byte* scales = row + number_bytes(DType::q8, n);
+  for (std::int64_t first = 0; first < n; first += kQ8Group, scales += 2) {
+    const std::int64_t end = first + kQ8Group < n ? first + kQ8Group : n;
+    std::uint16_t bits;
+    __builtin_memcpy(&bits, scales, sizeof(bits));
+    const __m256 scale = _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+    std::int64_t i = first;
+    for (; i + kLanes <= end; i += kLanes) {
+      const __m128i integers = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + i));
+      _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(integers)), scale));
+    }
+    for (; i < end; ++i) {
+      out[i] = static_cast<float>(static_cast<std::int8_t>(row[i])) * _mm256_cvtss_f32(scale);
+    }
   }
 }
 
@@ -64,12 +58,19 @@ Halves rotate_lanes(Halves x, __m256 cosines, __m256 sines) {
 
 }  // namespace
 
-void convert(DType dtype, const std::byte* data, std::int64_t n, float* out) {
-  convert_any(dtype, data, n, out);
-}
-
-void convert(DType dtype, const std::byte* data, std::int64_t n, double* out) {
-  convert_any(dtype, data, n, out);
+void convert(DType dtype, const std::byte* row, std::int64_t n, float* out) {
+  switch (dtype) {
+    case DType::f32:
+      return convert_all<DType::f32>(row, n, out);
+    case DType::bf16:
+      return convert_all<DType::bf16>(row, n, out);
+    case DType::f16:
+      return convert_all<DType::f16>(row, n, out);
+    case DType::q8:
+      return convert_q8(row, n, out);
+    case DType::q4:
+      return;  // weights only
+  }
 }
 
 void rms_norm(const double* x, const float* weight, std::int64_t n, float epsilon, float* out) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/simd/kernels.h"
 
 /// The arithmetic of the AVX2 backend, one call per thread and range. The files behind it are compiled with
 /// AVX2, FMA and F16C: they use intrinsics and plain pointers only, since an inline function of the standard
@@ -11,26 +12,16 @@
 ///
 /// Every sum has one fixed order that follows from its length alone, whatever the blocking: lane l of one
 /// 8-lane accumulator adds elements l, l + 8, l + 16, …, absent elements counting as zero, then the lanes are
-/// added pairwise.
+/// added pairwise. What would be faster in wider registers is in simd/.
 namespace condensed::kernels::avx2 {
 
-/// out[i] = data[i]
-void convert(DType dtype, const std::byte* data, std::int64_t n, float* out);
-void convert(DType dtype, const std::byte* data, std::int64_t n, double* out);
+/// out[i] = number i of a stored row of n; any dtype but q4.
+void convert(DType dtype, const std::byte* row, std::int64_t n, float* out);
 
-/// Output columns [begin, end) of out = x · weightᵀ (float) or out += x · weightᵀ (double), for bf16 and f16
-/// weights, summed in float32. x: [rows, weight.cols], out: [rows, weight.rows].
-void matmul_16bit(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
-                  std::int64_t end, float* out);
-void matmul_16bit(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
-                  std::int64_t end, double* out);
-
-/// The same for f32 weights, summed in float64: who keeps weights in 32 bits wants the digits, and the memory
-/// is the limit all the same.
-void matmul_f32(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
-                std::int64_t end, float* out);
-void matmul_f32(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
-                std::int64_t end, double* out);
+/// out[r · out_stride + o - begin] = (float) or += (double) the product with f32 weights, summed in float64:
+/// who keeps weights in 32 bits wants the digits, and the memory is the limit all the same.
+void multiply_f32(const Product& product, float* out);
+void multiply_f32(const Product& product, double* out);
 
 /// out = x / sqrt(mean(x²) + epsilon) · weight; all [n].
 void rms_norm(const double* x, const float* weight, std::int64_t n, float epsilon, float* out);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cassert>
+#include <type_traits>
 
 #include "kernels/cpu/avx2_kernels.h"
+#include "kernels/stored_row.h"
 
 namespace condensed::kernels {
 
@@ -12,7 +14,6 @@ namespace {
 // A range of a loop is at least this much work, and a loop of less than that stays on one thread. Units:
 // about the time of one multiply-add that reads its weight from the second-level cache.
 constexpr std::int64_t kRangeWork = 32 * 1024;
-constexpr std::int64_t kExpWork = 8;
 // A range's weights are read once for each block of rows: they should stay in the second-level cache.
 constexpr std::int64_t kRangeBytes = 256 * 1024;
 constexpr std::int64_t kOutputBlock = 24;  // a multiple of every kernel's block of outputs
@@ -25,24 +26,27 @@ std::int64_t range_size(std::int64_t work_per_item) {
   return std::max<std::int64_t>(1, kRangeWork / std::max<std::int64_t>(1, work_per_item));
 }
 
-std::int64_t matmul_range_size(const MatrixView& weight, std::int64_t rows) {
-  const auto row_bytes = weight.cols * static_cast<std::int64_t>(bytes_of(weight.dtype));
+// How many outputs of a product make a range.
+std::int64_t product_range(const MatrixView& weight, std::int64_t rows) {
   const std::int64_t by_work = range_size(rows * weight.cols);
-  const std::int64_t outputs = std::min(by_work, std::max<std::int64_t>(1, kRangeBytes / row_bytes));
-  return (outputs + kOutputBlock - 1) / kOutputBlock * kOutputBlock;
+  const std::int64_t by_bytes = std::max<std::int64_t>(1, kRangeBytes / row_bytes(weight.dtype, weight.cols));
+  return (std::min(by_work, by_bytes) + kOutputBlock - 1) / kOutputBlock * kOutputBlock;
 }
 
 }  // namespace
 
-CpuBackend::CpuBackend(int n_threads) : team_(n_threads), scratch_(static_cast<std::size_t>(team_.size())) {}
+CpuBackend::CpuBackend(const SimdKernels& simd, int n_threads)
+    : simd_(simd), team_(n_threads), scratch_(static_cast<std::size_t>(team_.size())) {}
 
 void CpuBackend::embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<double> out) {
   const MatrixView& view = HostMatrix::view_of(table);
   assert(out.size() == tokens.size() * view.cols);
-  const auto row_bytes = view.cols * static_cast<std::int64_t>(bytes_of(view.dtype));
+  reserve_scratch(static_cast<std::size_t>(view.cols));
+  const std::span<float> row(scratch_of(0), static_cast<std::size_t>(view.cols));
   for (std::size_t r = 0; r < tokens.size(); ++r) {
     assert(tokens[r] >= 0 && tokens[r] < view.rows);
-    avx2::convert(view.dtype, view.data + tokens[r] * row_bytes, view.cols, out.data() + r * view.cols);
+    load_row(view.dtype, view.row(tokens[r]), row);
+    std::ranges::copy(row, out.begin() + static_cast<std::ptrdiff_t>(r * row.size()));
   }
 }
 
@@ -59,23 +63,38 @@ void CpuBackend::rms_norm(std::span<const double> x, std::span<const float> weig
 }
 
 void CpuBackend::matmul(const Matrix& weight, std::span<const float> x, std::span<float> out) {
-  share_matmul(HostMatrix::view_of(weight), x, out);
+  share_product(HostMatrix::view_of(weight), x, out);
 }
 
 void CpuBackend::matmul_add(const Matrix& weight, std::span<const float> x, std::span<double> out) {
-  share_matmul(HostMatrix::view_of(weight), x, out);
+  share_product(HostMatrix::view_of(weight), x, out);
 }
 
 template <typename Out>
-void CpuBackend::share_matmul(const MatrixView& weight, std::span<const float> x, std::span<Out> out) {
+void CpuBackend::multiply(const Product& product, Out* out) const {
+  if (product.weight.dtype == DType::f32) {
+    avx2::multiply_f32(product, out);
+  } else if constexpr (std::is_same_v<Out, float>) {
+    simd_.multiply(product, out);
+  } else {
+    simd_.multiply_add(product, out);
+  }
+}
+
+template <typename Out>
+void CpuBackend::share_product(const MatrixView& weight, std::span<const float> x, std::span<Out> out) {
   const std::int64_t rows = ssize_of(x) / weight.cols;
   assert(ssize_of(x) == rows * weight.cols && static_cast<std::int64_t>(out.size()) == rows * weight.rows);
-  team_.run(weight.rows, matmul_range_size(weight, rows), [&](int, std::int64_t begin, std::int64_t end) {
-    if (weight.dtype == DType::f32) {
-      avx2::matmul_f32(weight, x.data(), rows, begin, end, out.data());
-    } else {
-      avx2::matmul_16bit(weight, x.data(), rows, begin, end, out.data());
-    }
+  reserve_scratch(simd_.product_scratch_floats);
+  team_.run(weight.rows, product_range(weight, rows), [&](int thread, std::int64_t begin, std::int64_t end) {
+    multiply({.weight = weight,
+              .x = x.data(),
+              .rows = rows,
+              .begin = begin,
+              .end = end,
+              .out_stride = weight.rows,
+              .scratch = scratch_of(thread)},
+             out.data() + begin);
   });
 }
 
@@ -111,7 +130,7 @@ void CpuBackend::attend(const AttentionShape& shape, std::span<const float> quer
   const std::int64_t work_per_item = 2 * group_size * (n_tokens / std::max<std::int64_t>(1, rows) + 1);
   team_.run(rows * shape.n_kv_heads, range_size(work_per_item),
             [&](int thread, std::int64_t begin, std::int64_t end) {
-              auto* scratch = reinterpret_cast<float*>(scratch_[static_cast<std::size_t>(thread)].get());
+              float* scratch = scratch_of(thread);
               for (std::int64_t item = begin; item < end; ++item) {
                 const std::int64_t row = item / shape.n_kv_heads;
                 const std::int64_t at = item * group_size;
@@ -128,11 +147,45 @@ void CpuBackend::attend(const AttentionShape& shape, std::span<const float> quer
             });
 }
 
-void CpuBackend::swiglu(std::span<const double> gate, std::span<const double> up, std::span<float> out) {
-  assert(gate.size() == up.size() && gate.size() == out.size());
-  team_.run(ssize_of(out), range_size(kExpWork), [&](int, std::int64_t begin, std::int64_t end) {
-    avx2::swiglu(gate.data() + begin, up.data() + begin, end - begin, out.data() + begin);
+void CpuBackend::swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x,
+                        std::span<float> out) {
+  const MatrixView& gate_view = HostMatrix::view_of(gate);
+  const MatrixView& up_view = HostMatrix::view_of(up);
+  const std::int64_t outputs = gate_view.rows;
+  const std::int64_t rows = ssize_of(x) / gate_view.cols;
+  assert(up_view.rows == outputs && up_view.cols == gate_view.cols && ssize_of(out) == rows * outputs);
+  const std::int64_t range = product_range(gate_view, rows);
+  const std::size_t product_floats = simd_.product_scratch_floats;
+  const std::int64_t part = rows * std::min(range, outputs);  // of one of the two factors, in float64
+  reserve_scratch(product_floats + static_cast<std::size_t>(4 * part));
+  const auto multiply_range = [&](float* scratch, std::int64_t begin, std::int64_t end) {
+    auto* gates = reinterpret_cast<double*>(scratch + product_floats);
+    double* ups = gates + part;
+    const std::int64_t n = end - begin;
+    Product product{.weight = gate_view,
+                    .x = x.data(),
+                    .rows = rows,
+                    .begin = begin,
+                    .end = end,
+                    .out_stride = n,
+                    .scratch = scratch};
+    std::fill_n(gates, 2 * part, 0.0);
+    multiply(product, gates);
+    product.weight = up_view;
+    multiply(product, ups);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      avx2::swiglu(gates + r * n, ups + r * n, n, out.data() + r * outputs + begin);
+    }
+  };
+  team_.run(outputs, range, [&](int thread, std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += range) {  // a thread on its own gets all outputs at once
+      multiply_range(scratch_of(thread), begin, std::min(begin + range, end));
+    }
   });
+}
+
+float* CpuBackend::scratch_of(int thread) const {
+  return reinterpret_cast<float*>(scratch_[static_cast<std::size_t>(thread)].get());
 }
 
 // One block per thread, so that no two share a cache line.

@@ -5,19 +5,20 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/cpu/simd/kernels.h"
 #include "kernels/cpu/thread_team.h"
 #include "kernels/host_backend.h"
 
 namespace condensed::kernels {
 
-/// The AVX2 kernels on a team of threads. Needs a processor with AVX2, FMA and F16C. A number never depends
-/// on how many threads there are: work is split between results, no sum is.
+/// The vector kernels on a team of threads. Needs a processor with AVX2, FMA and F16C, and what `simd` needs.
+/// A number never depends on how many threads there are: work is split between results, no sum is.
 class CpuBackend final : public HostBackend {
  public:
   /// n_threads: 0: one per processor this process may run on. Throws std::system_error.
-  explicit CpuBackend(int n_threads);
+  CpuBackend(const SimdKernels& simd, int n_threads);
 
-  std::string_view name() const override { return "avx2"; }
+  std::string_view name() const override { return simd_.name; }
   int n_threads() const { return team_.size(); }
 
   void embed(const Matrix& table, std::span<const std::int32_t> tokens, std::span<double> out) override;
@@ -30,16 +31,20 @@ class CpuBackend final : public HostBackend {
   void attend(const AttentionShape& shape, std::span<const float> queries_stream,
               std::span<const float> queries_sink, std::span<const KvRun> runs,
               std::span<const std::int32_t> run_begin, std::span<float> out) override;
-  void swiglu(std::span<const double> gate, std::span<const double> up, std::span<float> out) override;
+  void swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x, std::span<float> out) override;
 
  private:
   template <typename Out>
-  void share_matmul(const MatrixView& weight, std::span<const float> x, std::span<Out> out);
+  void multiply(const Product& product, Out* out) const;
+  template <typename Out>
+  void share_product(const MatrixView& weight, std::span<const float> x, std::span<Out> out);
+  float* scratch_of(int thread) const;
   void reserve_scratch(std::size_t floats);
 
+  const SimdKernels& simd_;
   ThreadTeam team_;
   std::size_t scratch_floats_ = 0;
-  std::vector<Memory> scratch_;  // [n_threads], each [scratch_floats_] for attend()
+  std::vector<Memory> scratch_;  // [n_threads], each [scratch_floats_]
 };
 
 }  // namespace condensed::kernels

@@ -5,18 +5,25 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/element.h"
+#include "kernels/stored_row.h"
 
 namespace condensed::kernels {
 
 namespace {
 
-// q · k_j / sqrt(head_dim), the key being token j of a run, head h.
-double score(std::span<const float> query, const KvRun& run, std::int64_t head, std::int64_t token) {
+// A token's head as numbers.
+std::vector<float> loaded(const KvRun& run, const std::byte* data, std::int64_t head, std::int64_t token,
+                          std::size_t head_dim) {
+  std::vector<float> out(head_dim);
+  load_row(run.dtype, data + head * run.head_stride_bytes + token * run.token_stride_bytes, out);
+  return out;
+}
+
+// q · k / sqrt(head_dim)
+double score(std::span<const float> query, std::span<const float> key) {
   double dot = 0;
   for (std::size_t d = 0; d < query.size(); ++d) {
-    const std::int64_t at = head * run.head_stride + token * run.token_stride + static_cast<std::int64_t>(d);
-    dot += double{query[d]} * load_element(run.dtype, run.keys, at);
+    dot += double{query[d]} * key[d];
   }
   return dot / std::sqrt(static_cast<double>(query.size()));
 }
@@ -27,7 +34,8 @@ void attend_head(std::span<const float> query_stream, std::span<const float> que
   std::vector<double> scores;
   for (const KvRun& run : runs) {
     for (std::int32_t j = 0; j < run.n_tokens; ++j) {
-      scores.push_back(score(run.frame == Frame::sink ? query_sink : query_stream, run, head, j));
+      scores.push_back(score(run.frame == Frame::sink ? query_sink : query_stream,
+                             loaded(run, run.keys, head, j, out.size())));
     }
   }
   const double highest = scores.empty() ? 0 : std::ranges::max(scores);
@@ -36,17 +44,18 @@ void attend_head(std::span<const float> query_stream, std::span<const float> que
     s = std::exp(s - highest);
     total += s;
   }
-  for (std::size_t d = 0; d < out.size(); ++d) {
-    double sum = 0;
-    std::size_t at_score = 0;
-    for (const KvRun& run : runs) {
-      for (std::int32_t j = 0; j < run.n_tokens; ++j, ++at_score) {
-        const std::int64_t at = head * std::int64_t{run.head_stride} + j * std::int64_t{run.token_stride} +
-                                static_cast<std::int64_t>(d);
-        sum += scores[at_score] * load_element(run.dtype, run.values, at);
+  std::vector<double> sums(out.size());
+  std::size_t at_score = 0;
+  for (const KvRun& run : runs) {
+    for (std::int32_t j = 0; j < run.n_tokens; ++j, ++at_score) {
+      const std::vector<float> value = loaded(run, run.values, head, j, out.size());
+      for (std::size_t d = 0; d < out.size(); ++d) {
+        sums[d] += scores[at_score] * value[d];
       }
     }
-    out[d] = scores.empty() ? 0.0F : static_cast<float>(sum / total);
+  }
+  for (std::size_t d = 0; d < out.size(); ++d) {
+    out[d] = scores.empty() ? 0.0F : static_cast<float>(sums[d] / total);
   }
 }
 
@@ -55,11 +64,13 @@ template <typename Write>
 void for_each_dot(const MatrixView& weight, std::span<const float> x, const Write& write) {
   const std::int64_t rows = static_cast<std::int64_t>(x.size()) / weight.cols;
   assert(static_cast<std::int64_t>(x.size()) == rows * weight.cols);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t o = 0; o < weight.rows; ++o) {
+  std::vector<float> weight_row(static_cast<std::size_t>(weight.cols));
+  for (std::int64_t o = 0; o < weight.rows; ++o) {
+    load_row(weight.dtype, weight.row(o), weight_row);
+    for (std::int64_t r = 0; r < rows; ++r) {
       double dot = 0;
       for (std::int64_t c = 0; c < weight.cols; ++c) {
-        dot += double{x[r * weight.cols + c]} * load_element(weight.dtype, weight.data, o * weight.cols + c);
+        dot += double{x[r * weight.cols + c]} * weight_row[c];
       }
       write(r * weight.rows + o, dot);
     }
@@ -72,11 +83,11 @@ void ReferenceBackend::embed(const Matrix& table, std::span<const std::int32_t> 
                              std::span<double> out) {
   const MatrixView& view = HostMatrix::view_of(table);
   assert(out.size() == tokens.size() * view.cols);
+  std::vector<float> row(static_cast<std::size_t>(view.cols));
   for (std::size_t r = 0; r < tokens.size(); ++r) {
     assert(tokens[r] >= 0 && tokens[r] < view.rows);
-    for (std::int64_t c = 0; c < view.cols; ++c) {
-      out[r * view.cols + c] = load_element(view.dtype, view.data, tokens[r] * view.cols + c);
-    }
+    load_row(view.dtype, view.row(tokens[r]), row);
+    std::ranges::copy(row, out.begin() + static_cast<std::ptrdiff_t>(r * row.size()));
   }
 }
 
@@ -144,11 +155,14 @@ void ReferenceBackend::attend(const AttentionShape& shape, std::span<const float
   }
 }
 
-void ReferenceBackend::swiglu(std::span<const double> gate, std::span<const double> up,
+void ReferenceBackend::swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x,
                               std::span<float> out) {
-  assert(gate.size() == up.size() && gate.size() == out.size());
-  for (std::size_t i = 0; i < gate.size(); ++i) {
-    out[i] = static_cast<float>(gate[i] / (1.0 + std::exp(-gate[i])) * up[i]);
+  std::vector<double> gates(out.size());
+  matmul_add(gate, x, gates);
+  std::vector<double> ups(out.size());
+  matmul_add(up, x, ups);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = static_cast<float>(gates[i] / (1.0 + std::exp(-gates[i])) * ups[i]);
   }
 }
 

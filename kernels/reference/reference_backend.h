@@ -24,7 +24,7 @@ class ReferenceBackend final : public HostBackend {
   void attend(const AttentionShape& shape, std::span<const float> queries_stream,
               std::span<const float> queries_sink, std::span<const KvRun> runs,
               std::span<const std::int32_t> run_begin, std::span<float> out) override;
-  void swiglu(std::span<const double> gate, std::span<const double> up, std::span<float> out) override;
+  void swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x, std::span<float> out) override;
 };
 
 }  // namespace condensed::kernels

@@ -1,8 +1,10 @@
 // Kernels at TinyLlama's shapes, and the memory's read bandwidth to compare them with. Matrices come from a
 // pool larger than any cache, as the layers of a model do. Run with --benchmark_repetitions for a spread.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -13,8 +15,8 @@
 #include <benchmark/benchmark.h>
 
 #include "kernels/cpu/thread_team.h"
-#include "kernels/element.h"
 #include "kernels/make_backend.h"
+#include "kernels/stored_row.h"
 
 namespace condensed::kernels {
 
@@ -22,16 +24,25 @@ namespace {
 
 constexpr std::size_t kPoolBytes = 256U << 20;
 
+// $CONDENSED_KERNELS chooses, as the daemon's setting does.
+const char* kind() {
+  const char* chosen = std::getenv("CONDENSED_KERNELS");
+  return chosen != nullptr ? chosen : "auto";
+}
+
 std::span<float> floats(const Memory& memory, std::int64_t n) {
   return {reinterpret_cast<float*>(memory.get()), static_cast<std::size_t>(n)};
 }
 
-Memory random_memory(Backend& backend, DType dtype, std::int64_t n) {
+// Stored rows of `cols` random numbers.
+Memory random_rows(Backend& backend, DType dtype, std::int64_t rows, std::int64_t cols) {
   std::minstd_rand random(1);
   std::uniform_real_distribution<float> uniform(-1, 1);
-  Memory memory = backend.allocate(static_cast<std::size_t>(n) * bytes_of(dtype));
-  for (std::int64_t i = 0; i < n; ++i) {
-    store_element(dtype, memory.get(), i, uniform(random));
+  std::vector<float> row(static_cast<std::size_t>(cols));
+  Memory memory = backend.allocate(static_cast<std::size_t>(rows * row_bytes(dtype, cols)));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::ranges::generate(row, [&] { return uniform(random); });
+    store_row(dtype, row, memory.get() + r * row_bytes(dtype, cols));
   }
   return memory;
 }
@@ -66,17 +77,17 @@ void matmul(benchmark::State& state, DType dtype) {
   const std::int64_t outputs = state.range(0);
   const std::int64_t cols = state.range(1);
   const std::int64_t rows = state.range(2);
-  const auto backend = make_backend("auto", static_cast<int>(state.range(3)));
-  const std::size_t matrix_bytes = static_cast<std::size_t>(outputs * cols) * bytes_of(dtype);
+  const auto backend = make_backend(kind(), static_cast<int>(state.range(3)));
+  const auto matrix_bytes = static_cast<std::size_t>(outputs * row_bytes(dtype, cols));
   const std::size_t n_matrices = (kPoolBytes + matrix_bytes - 1) / matrix_bytes;
   const Memory weights = backend->allocate(matrix_bytes * n_matrices);
-  const Memory one = random_memory(*backend, dtype, outputs * cols);
+  const Memory one = random_rows(*backend, dtype, outputs, cols);
   std::vector<std::unique_ptr<Matrix>> matrices;
   for (std::size_t i = 0; i < n_matrices; ++i) {
     std::memcpy(weights.get() + i * matrix_bytes, one.get(), matrix_bytes);
     matrices.push_back(backend->load_matrix({dtype, weights.get() + i * matrix_bytes, outputs, cols}));
   }
-  const Memory x = random_memory(*backend, DType::f32, rows * cols);
+  const Memory x = random_rows(*backend, DType::f32, rows, cols);
   const Memory out = backend->allocate(static_cast<std::size_t>(rows * outputs) * sizeof(float));
   std::size_t next = 0;
   for (auto _ : state) {
@@ -89,9 +100,12 @@ void matmul(benchmark::State& state, DType dtype) {
 
 void tinyllama_shapes(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"outputs", "cols", "rows", "threads"})->UseRealTime();
-  benchmark->ArgsProduct({{2048, 5632, 32000}, {2048}, {1, 4, 16}, {0}});
+  benchmark->ArgsProduct({{2048, 5632, 32000}, {2048}, {1, 4, 16, 64}, {0}});
+  benchmark->Args({2048, 5632, 1, 0})->Args({2048, 5632, 16, 0});
   benchmark->Args({5632, 2048, 1, 1})->Args({5632, 2048, 16, 1});
 }
+BENCHMARK_CAPTURE(matmul, q4, DType::q4)->Apply(tinyllama_shapes);
+BENCHMARK_CAPTURE(matmul, q8, DType::q8)->Apply(tinyllama_shapes);
 BENCHMARK_CAPTURE(matmul, bf16, DType::bf16)->Apply(tinyllama_shapes);
 BENCHMARK_CAPTURE(matmul, f32, DType::f32)->Apply(tinyllama_shapes);
 
@@ -103,10 +117,10 @@ void small_shapes(benchmark::internal::Benchmark* benchmark) {
 void small_matmul(benchmark::State& state) {
   const std::int64_t outputs = state.range(0);
   const std::int64_t cols = state.range(1);
-  const auto backend = make_backend("auto", static_cast<int>(state.range(2)));
-  const Memory weights = random_memory(*backend, DType::f32, outputs * cols);
+  const auto backend = make_backend(kind(), static_cast<int>(state.range(2)));
+  const Memory weights = random_rows(*backend, DType::f32, outputs, cols);
   const auto matrix = backend->load_matrix({DType::f32, weights.get(), outputs, cols});
-  const Memory x = random_memory(*backend, DType::f32, cols);
+  const Memory x = random_rows(*backend, DType::f32, 1, cols);
   const Memory out = backend->allocate(static_cast<std::size_t>(outputs) * sizeof(float));
   for (auto _ : state) {
     backend->matmul(*matrix, floats(x, cols), floats(out, outputs));
@@ -119,17 +133,17 @@ void attend(benchmark::State& state, DType dtype) {
   constexpr AttentionShape kShape{32, 4, 64};
   constexpr std::int64_t kQuery = std::int64_t{kShape.n_heads} * kShape.head_dim;
   const std::int64_t tokens = state.range(0);
-  const auto backend = make_backend("auto", static_cast<int>(state.range(1)));
-  const std::int64_t per_layer = tokens * kShape.n_kv_heads * kShape.head_dim;
-  const Memory keys = random_memory(*backend, dtype, per_layer);
-  const Memory values = random_memory(*backend, dtype, per_layer);
-  const Memory queries = random_memory(*backend, DType::f32, kQuery);
+  const auto backend = make_backend(kind(), static_cast<int>(state.range(1)));
+  const std::int64_t row = row_bytes(dtype, kShape.head_dim);
+  const Memory keys = random_rows(*backend, dtype, tokens * kShape.n_kv_heads, kShape.head_dim);
+  const Memory values = random_rows(*backend, dtype, tokens * kShape.n_kv_heads, kShape.head_dim);
+  const Memory queries = random_rows(*backend, DType::f32, 1, kQuery);
   const Memory out = backend->allocate(kQuery * sizeof(float));
   const KvRun run{.keys = keys.get(),
                   .values = values.get(),
                   .n_tokens = static_cast<std::int32_t>(tokens),
-                  .token_stride = kShape.head_dim,
-                  .head_stride = static_cast<std::int32_t>(tokens * kShape.head_dim),
+                  .token_stride_bytes = static_cast<std::int32_t>(row),
+                  .head_stride_bytes = static_cast<std::int32_t>(tokens * row),
                   .dtype = dtype,
                   .frame = Frame::stream};
   const std::vector<std::int32_t> run_begin = {0, 1};
@@ -137,7 +151,7 @@ void attend(benchmark::State& state, DType dtype) {
     backend->attend(kShape, floats(queries, kQuery), floats(queries, kQuery), {&run, 1}, run_begin,
                     floats(out, kQuery));
   }
-  state.SetBytesProcessed(state.iterations() * 2 * per_layer * static_cast<std::int64_t>(bytes_of(dtype)));
+  state.SetBytesProcessed(state.iterations() * 2 * tokens * kShape.n_kv_heads * row);
   state.counters["flops"] = rate(4.0 * static_cast<double>(tokens * kQuery));
 }
 
@@ -145,21 +159,9 @@ void windows(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"tokens", "threads"})->UseRealTime();
   benchmark->ArgsProduct({{256, 1020, 4096}, {1, 0}});
 }
+BENCHMARK_CAPTURE(attend, q8, DType::q8)->Apply(windows);
 BENCHMARK_CAPTURE(attend, bf16, DType::bf16)->Apply(windows);
 BENCHMARK_CAPTURE(attend, f32, DType::f32)->Apply(windows);
-
-void swiglu(benchmark::State& state) {
-  const auto backend = make_backend("auto", 1);
-  const auto n = static_cast<std::size_t>(state.range(0));
-  const std::vector<double> gate(n, 0.5);
-  const std::vector<double> up(n, 0.25);
-  std::vector<float> out(n);
-  for (auto _ : state) {
-    backend->swiglu(gate, up, out);
-  }
-  state.SetItemsProcessed(state.iterations() * state.range(0));
-}
-BENCHMARK(swiglu)->Arg(5632);
 
 }  // namespace
 

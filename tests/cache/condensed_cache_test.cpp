@@ -249,7 +249,7 @@ TEST(CondensedCache, AnAppendLongerThanTheWindowKeepsItsEnd) {
   std::vector<float> seen;
   for (const KvRun& run : runs) {
     for (int j = 0; j < run.n_tokens; ++j) {
-      seen.push_back(reinterpret_cast<const float*>(run.values)[j * run.token_stride]);
+      seen.push_back(*reinterpret_cast<const float*>(run.values + j * run.token_stride_bytes));
     }
   }
   std::sort(seen.begin(), seen.end());

@@ -14,8 +14,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/element.h"
 #include "kernels/make_backend.h"
+#include "kernels/stored_row.h"
 
 /// What the kernels' tests feed to a backend, and how they look at what comes back.
 namespace condensed::kernels::test {
@@ -36,23 +36,34 @@ inline std::vector<float> random_floats(Random& random, std::int64_t n, float li
   return x;
 }
 
-/// Stored numbers that begin `offset` bytes into a block and end where it ends, so that an address sanitizer
-/// sees a read past the last one.
+/// Stored rows of `cols` numbers that begin `offset` bytes into a block and end where it ends, so that an
+/// address sanitizer sees a read past the last one.
 class StoredArray {
  public:
-  StoredArray(DType dtype, std::span<const float> values, std::size_t offset)
-      : dtype_(dtype), offset_(offset), bytes_(offset + values.size() * bytes_of(dtype)) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      store_element(dtype, bytes_.data() + offset, static_cast<std::int64_t>(i), values[i]);
+  StoredArray(DType dtype, std::span<const float> values, std::size_t offset, std::int64_t cols)
+      : dtype_(dtype), cols_(cols), offset_(offset) {
+    const std::int64_t rows = std::ssize(values) / cols;
+    bytes_.resize(offset + static_cast<std::size_t>(rows * row_bytes(dtype, cols)));
+    for (std::int64_t r = 0; r < rows; ++r) {
+      store_row(dtype, values.subspan(r * cols, cols), bytes_.data() + offset + r * row_bytes(dtype, cols));
     }
   }
 
   DType dtype() const { return dtype_; }
   const std::byte* data() const { return bytes_.data() + offset_; }
-  MatrixView matrix(std::int64_t rows, std::int64_t cols) const { return {dtype_, data(), rows, cols}; }
+  MatrixView matrix() const {
+    const std::int64_t bytes = std::ssize(bytes_) - static_cast<std::int64_t>(offset_);
+    return {dtype_, data(), bytes / row_bytes(dtype_, cols_), cols_};
+  }
+  std::vector<float> row(std::int64_t r) const {
+    std::vector<float> out(static_cast<std::size_t>(cols_));
+    load_row(dtype_, matrix().row(r), out);
+    return out;
+  }
 
  private:
   DType dtype_;
+  std::int64_t cols_;
   std::size_t offset_;
   std::vector<std::byte> bytes_;
 };
@@ -137,9 +148,11 @@ class BackendTest : public testing::TestWithParam<BackendChoice> {
 };
 
 inline auto all_backends() {
-  return testing::Values(BackendChoice{"reference", 1}, BackendChoice{"avx2", 1}, BackendChoice{"avx2", 3});
+  return testing::Values(BackendChoice{"reference", 1}, BackendChoice{"avx2", 1}, BackendChoice{"avx2", 3},
+                         BackendChoice{"avx512", 1}, BackendChoice{"avx512", 3});
 }
 
-constexpr DType kDTypes[] = {DType::f32, DType::bf16, DType::f16};
+constexpr DType kWeightTypes[] = {DType::f32, DType::bf16, DType::f16, DType::q8, DType::q4};
+constexpr DType kCacheTypes[] = {DType::f32, DType::bf16, DType::f16, DType::q8};
 
 }  // namespace condensed::kernels::test

@@ -65,30 +65,42 @@ class AttentionCase {
 
  private:
   void add_run(Random& random, int n_tokens) {
-    const int gap = draw(random, 0, 2);
-    const bool heads_first = draw(random, 0, 1) == 1;
-    const int width = shape_.head_dim + gap;
     KvRun run;
     run.n_tokens = n_tokens;
-    run.token_stride = heads_first ? width : width * shape_.n_kv_heads;
-    run.head_stride = heads_first ? width * n_tokens : width;
-    run.dtype = kDTypes[draw(random, 0, 2)];
+    run.dtype = kCacheTypes[draw(random, 0, 3)];
     run.frame = draw(random, 0, 1) == 1 ? Frame::sink : Frame::stream;
-    const std::int64_t n = std::int64_t{width} * n_tokens * shape_.n_kv_heads;
-    const std::size_t offset = bytes_of(run.dtype) * static_cast<std::size_t>(draw(random, 0, 3));
-    keys_.emplace_back(run.dtype, random_floats(random, n, limit_), offset);
-    values_.emplace_back(run.dtype, random_floats(random, n), offset);
-    run.keys = keys_.back().data();
-    run.values = values_.back().data();
+    const bool heads_first = draw(random, 0, 1) == 1;
+    const auto width = static_cast<int>(row_bytes(run.dtype, shape_.head_dim)) + 4 * draw(random, 0, 2);
+    run.token_stride_bytes = heads_first ? width : width * shape_.n_kv_heads;
+    run.head_stride_bytes = heads_first ? width * n_tokens : width;
+    run.keys = stored_heads(random, run, limit_);
+    run.values = stored_heads(random, run, 1.0F);
     runs_.push_back(run);
+  }
+
+  const std::byte* stored_heads(Random& random, const KvRun& run, float limit) {
+    const auto offset = static_cast<std::size_t>(4 * draw(random, 0, 3));
+    std::int64_t end = 0;
+    const auto last_head = std::int64_t{shape_.n_kv_heads - 1} * run.head_stride_bytes;
+    if (run.n_tokens > 0) {
+      end = last_head + std::int64_t{run.n_tokens - 1} * run.token_stride_bytes +
+            row_bytes(run.dtype, shape_.head_dim);
+    }
+    std::vector<std::byte>& bytes = stored_.emplace_back(offset + static_cast<std::size_t>(end));
+    for (std::int64_t h = 0; h < shape_.n_kv_heads; ++h) {
+      for (std::int64_t j = 0; j < run.n_tokens; ++j) {
+        store_row(run.dtype, random_floats(random, shape_.head_dim, limit),
+                  bytes.data() + offset + h * run.head_stride_bytes + j * run.token_stride_bytes);
+      }
+    }
+    return bytes.data() + offset;
   }
 
   AttentionShape shape_;
   float limit_;
   std::vector<float> queries_stream_;
   std::vector<float> queries_sink_;
-  std::vector<StoredArray> keys_;  // moved when the vector grows; their bytes are not
-  std::vector<StoredArray> values_;
+  std::vector<std::vector<std::byte>> stored_;  // moved when it grows; the bytes are not
   std::vector<KvRun> runs_;
   std::vector<std::int32_t> run_begin_;
 };

@@ -40,36 +40,43 @@ TEST_P(MemoryOperations, CopiesThereAndBack) {
 }
 
 TEST_P(MemoryOperations, MatrixKnowsItsSize) {
-  const StoredArray stored(DType::bf16, std::vector<float>(15), 1);
-  const auto matrix = backend().load_matrix(stored.matrix(3, 5));
+  const StoredArray stored(DType::bf16, std::vector<float>(15), 1, 5);
+  const auto matrix = backend().load_matrix(stored.matrix());
   EXPECT_EQ(matrix->rows(), 3);
   EXPECT_EQ(matrix->cols(), 5);
   EXPECT_EQ(matrix->bytes(), 30U);
+  const StoredArray narrow(DType::q4, std::vector<float>(2 * 130), 1, 130);
+  EXPECT_EQ(backend().load_matrix(narrow.matrix())->bytes(), 2U * (2 * 64 + 5 * 2));
 }
 
 TEST_P(MemoryOperations, StoresKeysAndValuesInTheirSlots) {
-  // Two tokens, two heads of two elements; heads lie three elements apart.
+  // Two tokens, two heads of two elements; between heads a gap.
   const std::vector<float> keys = {1, 2, 3, 4, 5, 6, 7, 8};
   const std::vector<float> values = {-1, -2, -3, -4, -5, -6, -7, -1.0F / 3};
-  for (const DType dtype : kDTypes) {
-    std::vector<float> zeros(12);
-    const StoredArray blank(dtype, zeros, 0);
-    std::vector<std::byte> bytes(blank.data(), blank.data() + 12 * bytes_of(dtype));
-    std::vector<std::byte> value_bytes = bytes;
-    const auto slot = [&](int first) {
-      const std::size_t at = first * bytes_of(dtype);
-      return KvSlot{bytes.data() + at, value_bytes.data() + at, 3};
+  for (const DType dtype : kCacheTypes) {
+    const auto row = static_cast<std::size_t>(row_bytes(dtype, 2));
+    const std::size_t stride = row + 3;
+    constexpr std::byte kUntouched{77};
+    std::vector<std::byte> key_bytes(4 * stride, kUntouched);
+    std::vector<std::byte> value_bytes(4 * stride, kUntouched);
+    const auto slot = [&](std::size_t first) {
+      return KvSlot{key_bytes.data() + first * stride, value_bytes.data() + first * stride,
+                    static_cast<std::int32_t>(stride)};
     };
-    const std::vector<KvSlot> slots = {slot(6), slot(0)};
-    backend().store_kv(keys, values, 2, dtype, slots);
+    backend().store_kv(keys, values, 2, dtype, std::vector<KvSlot>{slot(2), slot(0)});
 
-    const std::vector<float> expected_keys = {5, 6, 0, 7, 8, 0, 1, 2, 0, 3, 4, 0};
-    for (int i = 0; i < 12; ++i) {
-      EXPECT_EQ(load_element(dtype, bytes.data(), i), expected_keys[i]) << name_of(dtype) << " element " << i;
+    const std::size_t head_at[] = {2, 3, 0, 1};  // of token 0's heads, then token 1's
+    for (std::size_t i = 0; i < 4; ++i) {
+      const auto expect_stored = [&](const std::vector<std::byte>& bytes, std::span<const float> numbers) {
+        std::vector<std::byte> expected(row);
+        store_row(dtype, numbers, expected.data());
+        expected.insert(expected.end(), 3, kUntouched);
+        const auto at = bytes.begin() + static_cast<std::ptrdiff_t>(head_at[i] * stride);
+        EXPECT_TRUE(std::equal(expected.begin(), expected.end(), at)) << name_of(dtype) << " head " << i;
+      };
+      expect_stored(key_bytes, std::span(keys).subspan(2 * i, 2));
+      expect_stored(value_bytes, std::span(values).subspan(2 * i, 2));
     }
-    EXPECT_EQ(load_element(dtype, value_bytes.data(), 6), -1.0F);
-    const float third = dtype == DType::f32 ? -1.0F / 3 : dtype == DType::bf16 ? -0x1.56p-2F : -0x1.554p-2F;
-    EXPECT_EQ(load_element(dtype, value_bytes.data(), 4), third);
   }
 }
 

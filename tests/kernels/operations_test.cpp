@@ -29,8 +29,9 @@ INSTANTIATE_TEST_SUITE_P(Backends, Operations, all_backends(), name_of_choice);
 double dot_tolerance(std::span<const float> x, const StoredArray& weight, std::int64_t row) {
   double magnitude = 0;
   const auto cols = static_cast<std::int64_t>(x.size());
+  const std::vector<float> weights = weight.row(row);
   for (std::int64_t c = 0; c < cols; ++c) {
-    magnitude += std::abs(double{x[c]} * load_element(weight.dtype(), weight.data(), row * cols + c));
+    magnitude += std::abs(double{x[c]} * weights[c]);
   }
   return (static_cast<double>(cols) / 8 + 6) * kRounding * (magnitude + 1);
 }
@@ -42,8 +43,8 @@ void check_matmul(Random& random, Backend& backend, Backend& reference, DType dt
   SCOPED_TRACE(testing::Message() << name_of(dtype) << " " << rows << " x " << cols << " x " << outputs);
   const auto x = random_floats(random, rows * cols);
   const auto initial = as_doubles(random_floats(random, rows * outputs));
-  const StoredArray weight(dtype, random_floats(random, outputs * cols), draw(random, 0, 5));
-  const auto view = weight.matrix(outputs, cols);
+  const StoredArray weight(dtype, random_floats(random, outputs * cols), draw(random, 0, 5), cols);
+  const auto view = weight.matrix();
   GuardedOutput expected(rows * outputs);
   GuardedOutput actual(rows * outputs);
   GuardedOutput expected_sum(initial);
@@ -64,19 +65,19 @@ void check_matmul(Random& random, Backend& backend, Backend& reference, DType dt
 }  // namespace
 
 TEST_P(Operations, Matmul) {
-  for (int i = 0; i < 60 && !HasFailure(); ++i) {
-    check_matmul(random_, backend(), reference_, kDTypes[i % 3]);
+  for (int i = 0; i < 100 && !HasFailure(); ++i) {
+    check_matmul(random_, backend(), reference_, kWeightTypes[i % 5]);
   }
 }
 
 TEST_P(Operations, MatmulLargeEnoughToBeShared) {
   constexpr std::int64_t kRows = 5, kCols = 301, kOutputs = 1003;
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : kWeightTypes) {
     const auto x = random_floats(random_, kRows * kCols);
-    const StoredArray weight(dtype, random_floats(random_, kOutputs * kCols), 1);
+    const StoredArray weight(dtype, random_floats(random_, kOutputs * kCols), 1, kCols);
     GuardedOutput expected(kRows * kOutputs);
     GuardedOutput actual(kRows * kOutputs);
-    const auto view = weight.matrix(kOutputs, kCols);
+    const auto view = weight.matrix();
     reference_.matmul(*reference_.load_matrix(view), x, expected.span());
     backend().matmul(*backend().load_matrix(view), x, actual.span());
     for (std::int64_t i = 0; i < kRows * kOutputs && !HasFailure(); ++i) {
@@ -90,10 +91,10 @@ TEST_P(Operations, MatmulKeepsInfinityInItsOwnOutput) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const std::vector<float> weights = {1, 2, 3, kInfinity, 5, 6};  // [2, 3]
   const std::vector<float> x = {1, 1, 1};
-  for (const DType dtype : kDTypes) {
-    const StoredArray weight(dtype, weights, 0);
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    const StoredArray weight(dtype, weights, 0, 3);
     GuardedOutput out(2);
-    backend().matmul(*backend().load_matrix(weight.matrix(2, 3)), x, out.span());
+    backend().matmul(*backend().load_matrix(weight.matrix()), x, out.span());
     EXPECT_EQ(out.span()[0], 6.0F);
     EXPECT_EQ(out.span()[1], kInfinity);
   }
@@ -103,10 +104,11 @@ TEST_P(Operations, Embed) {
   for (int i = 0; i < 30 && !HasFailure(); ++i) {
     const int vocab = draw(random_, 1, 40);
     const int cols = draw(random_, 1, 300);
-    const StoredArray table(kDTypes[i % 3], random_floats(random_, vocab * cols), draw(random_, 0, 5));
+    const StoredArray table(kWeightTypes[i % 5], random_floats(random_, vocab * cols), draw(random_, 0, 5),
+                            cols);
     std::vector<std::int32_t> tokens(draw(random_, 1, 9));
     std::ranges::generate(tokens, [&] { return draw(random_, 0, vocab - 1); });
-    const auto view = table.matrix(vocab, cols);
+    const auto view = table.matrix();
     GuardedOutput<double> expected(std::ssize(tokens) * cols);
     GuardedOutput<double> actual(std::ssize(tokens) * cols);
     reference_.embed(*reference_.load_matrix(view), tokens, expected.span());
@@ -154,31 +156,49 @@ TEST_P(Operations, Rotate) {
 }
 
 TEST_P(Operations, Swiglu) {
-  for (int i = 0; i < 60 && !HasFailure(); ++i) {
-    const int n = i == 0 ? 40001 : draw(random_, 1, 300);
-    const auto gate = as_doubles(random_floats(random_, n, i % 2 == 0 ? 4.0F : 120.0F));
-    const auto up = as_doubles(random_floats(random_, n));
-    GuardedOutput expected(n);
-    GuardedOutput actual(n);
-    reference_.swiglu(gate, up, expected.span());
-    backend().swiglu(gate, up, actual.span());
-    for (int j = 0; j < n; ++j) {  // exp to 1e-7; below 2^-126 absolutely
-      expect_within(actual.span()[j], expected.span()[j],
-                    8 * kRounding * std::abs(expected.span()[j]) + 1e-35);
+  for (int i = 0; i < 100 && !HasFailure(); ++i) {
+    const DType dtype = kWeightTypes[i % 5];
+    const int rows = draw(random_, 1, 9);
+    const int cols = draw(random_, 1, 300);
+    const int outputs = i == 0 ? 2001 : draw(random_, 1, 70);
+    SCOPED_TRACE(testing::Message() << name_of(dtype) << " " << rows << " x " << cols << " x " << outputs);
+    const auto x = random_floats(random_, rows * cols);
+    const StoredArray gate(dtype, random_floats(random_, outputs * cols, i % 2 == 0 ? 1.0F : 20.0F), 3, cols);
+    const StoredArray up(dtype, random_floats(random_, outputs * cols), 2, cols);
+    std::vector<double> gates(rows * outputs);
+    std::vector<double> ups(rows * outputs);
+    reference_.matmul_add(*reference_.load_matrix(gate.matrix()), x, gates);
+    reference_.matmul_add(*reference_.load_matrix(up.matrix()), x, ups);
+    GuardedOutput expected(rows * outputs);
+    GuardedOutput actual(rows * outputs);
+    const auto run = [&](Backend& backend, std::span<float> out) {
+      backend.swiglu(*backend.load_matrix(gate.matrix()), *backend.load_matrix(up.matrix()), x, out);
+    };
+    run(reference_, expected.span());
+    run(backend(), actual.span());
+    for (int j = 0; j < rows * outputs; ++j) {
+      // silu's slope is at most 1.1; exp is good to 1e-7, and below 2^-126 absolutely.
+      const auto row = std::span(x).subspan(j / outputs * cols, cols);
+      const double tolerance = 1.1 * std::abs(ups[j]) * dot_tolerance(row, gate, j % outputs) +
+                               std::abs(gates[j]) * dot_tolerance(row, up, j % outputs) +
+                               8 * kRounding * std::abs(expected.span()[j]) + 1e-35;
+      expect_within(actual.span()[j], expected.span()[j], tolerance);
     }
   }
 }
 
 TEST_P(Operations, SwigluAtTheEdges) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const std::vector<double> up(6, 2.0);
-  const std::vector<double> gate{0.0, 1e30, -1e30, kInfinity, std::nan(""), -87.5};
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const StoredArray up(DType::f32, std::vector<float>(6, 2.0F), 0, 1);
+  const StoredArray gate(DType::f32,
+                         std::vector<float>{0.0F, 1e30F, -1e30F, kInfinity, std::nanf(""), -87.5F}, 0, 1);
   GuardedOutput out(6);
-  backend().swiglu(gate, up, out.span());
+  backend().swiglu(*backend().load_matrix(gate.matrix()), *backend().load_matrix(up.matrix()),
+                   std::vector<float>{1.0F}, out.span());
   EXPECT_EQ(out.span()[0], 0.0F);
   EXPECT_EQ(out.span()[1], 2e30F);
   EXPECT_EQ(out.span()[2], 0.0F);
-  EXPECT_EQ(out.span()[3], std::numeric_limits<float>::infinity());
+  EXPECT_EQ(out.span()[3], kInfinity);
   EXPECT_TRUE(std::isnan(out.span()[4]));
   EXPECT_NEAR(out.span()[5], 0.0F, 1e-35F);
 }
@@ -215,9 +235,9 @@ TEST_P(Operations, AttendStaysFiniteForHugeScores) {
   const std::vector<float> query = {1e4F, 0};
   const std::vector<float> keys = {-1e4F, 0, 1e4F, 0, 0, 0};
   const std::vector<float> values = {1, 2, 3, 4, 5, 6};
-  const StoredArray stored_keys(DType::f32, keys, 0);
-  const StoredArray stored_values(DType::f32, values, 0);
-  const KvRun run{stored_keys.data(), stored_values.data(), 3, 2, 0, DType::f32, Frame::stream};
+  const StoredArray stored_keys(DType::f32, keys, 0, 2);
+  const StoredArray stored_values(DType::f32, values, 0, 2);
+  const KvRun run{stored_keys.data(), stored_values.data(), 3, 8, 0, DType::f32, Frame::stream};
   GuardedOutput out(2);
   backend().attend(shape, query, query, {&run, 1}, std::vector<std::int32_t>{0, 1}, out.span());
   EXPECT_EQ(out.span()[0], 3.0F);
@@ -228,8 +248,8 @@ TEST_P(Operations, AttendShowsNaN) {
   const AttentionShape shape{3, 1, 8};
   auto queries = random_floats(random_, 24);
   queries[1] = std::nanf("");  // the first head's
-  const StoredArray kv(DType::f32, random_floats(random_, 5 * 8), 0);
-  const KvRun run{kv.data(), kv.data(), 5, 8, 0, DType::f32, Frame::stream};
+  const StoredArray kv(DType::f32, random_floats(random_, 5 * 8), 0, 8);
+  const KvRun run{kv.data(), kv.data(), 5, 32, 0, DType::f32, Frame::stream};
   GuardedOutput out(24);
   backend().attend(shape, queries, queries, {&run, 1}, std::vector<std::int32_t>{0, 1}, out.span());
   EXPECT_TRUE(std::isnan(out.span()[0]));

@@ -22,9 +22,9 @@ class Reference : public testing::Test {
 }  // namespace
 
 TEST_F(Reference, Embed) {
-  const StoredArray table(DType::bf16, std::vector<float>{1, 2, 3, 4, 5, 6}, 1);
+  const StoredArray table(DType::bf16, std::vector<float>{1, 2, 3, 4, 5, 6}, 1, 2);
   std::vector<double> out(6);
-  backend_.embed(*backend_.load_matrix(table.matrix(3, 2)), std::vector<std::int32_t>{2, 0, 2}, out);
+  backend_.embed(*backend_.load_matrix(table.matrix()), std::vector<std::int32_t>{2, 0, 2}, out);
   EXPECT_EQ(out, (std::vector<double>{5, 6, 1, 2, 5, 6}));
 }
 
@@ -37,8 +37,8 @@ TEST_F(Reference, RmsNorm) {
 }
 
 TEST_F(Reference, Matmul) {
-  const StoredArray weight(DType::f16, std::vector<float>{1, 2, 3, -1, 0, 1}, 1);  // [2, 3]
-  const auto matrix = backend_.load_matrix(weight.matrix(2, 3));
+  const StoredArray weight(DType::f16, std::vector<float>{1, 2, 3, -1, 0, 1}, 1, 3);  // [2, 3]
+  const auto matrix = backend_.load_matrix(weight.matrix());
   const std::vector<float> x = {1, 1, 1, 2, 0, -1};
   std::vector<float> out = {100, 100, 100, 100};
   backend_.matmul(*matrix, x, out);
@@ -58,9 +58,11 @@ TEST_F(Reference, RotateByQuarterTurnAndByNothing) {
 }
 
 TEST_F(Reference, Swiglu) {
-  const std::vector<double> gate = {0, std::log(3.0)};
+  const StoredArray gate(DType::f32, std::vector<float>{0, 0, 1, 1}, 0, 2);
+  const StoredArray up(DType::f32, std::vector<float>{7, 0, 0, 4}, 0, 2);
+  const std::vector<float> x = {std::log(3.0F) - 1, 1};
   std::vector<float> out(2);
-  backend_.swiglu(gate, std::vector<double>{7, 4}, out);
+  backend_.swiglu(*backend_.load_matrix(gate.matrix()), *backend_.load_matrix(up.matrix()), x, out);
   EXPECT_EQ(out[0], 0.0F);
   EXPECT_FLOAT_EQ(out[1], std::log(3.0F) * 3);  // sigmoid(ln 3) = 3/4
 }
@@ -70,9 +72,9 @@ TEST_F(Reference, AttendWeighsByScoreAndFrame) {
   const auto log3 = std::log(3.0F);
   const std::vector<float> keys = {0, 0, 0, 0, 1, 0, 0, 0};
   const std::vector<float> values = {4, 0, 0, 8, 8, 0, 4, 0};
-  const StoredArray stored_keys(DType::f32, keys, 0);
-  const StoredArray stored_values(DType::f32, values, 0);
-  KvRun run{stored_keys.data(), stored_values.data(), 2, 4, 8, DType::f32, Frame::stream};
+  const StoredArray stored_keys(DType::f32, keys, 0, 4);
+  const StoredArray stored_values(DType::f32, values, 0, 4);
+  KvRun run{stored_keys.data(), stored_values.data(), 2, 16, 32, DType::f32, Frame::stream};
   const std::vector<float> stream = {2 * log3, 0, 0, 0, 0, 0, 0, 0};
   const std::vector<float> sink = {0, 0, 0, 0, 2 * log3, 0, 0, 0};
   const std::vector<std::int32_t> run_begin = {0, 1};

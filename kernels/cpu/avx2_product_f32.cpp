@@ -76,40 +76,39 @@ void dot_block(const std::byte* weight, const float* x, std::int64_t cols, Out* 
 }
 
 template <typename Out, int n_rows, int n_outputs_in_block>
-void dot_rows(const MatrixView& weight, const float* x, std::int64_t begin, std::int64_t end, Out* out) {
-  const std::int64_t cols = weight.cols;
-  std::int64_t o = begin;
-  for (; o + n_outputs_in_block <= end; o += n_outputs_in_block) {
-    dot_block<Out, n_rows, n_outputs_in_block>(weight.data + o * cols * 4, x, cols, out + o, weight.rows);
+void dot_rows(const Product& product, std::int64_t row, Out* out) {
+  const std::int64_t cols = product.weight.cols;
+  const float* x = product.x + row * cols;
+  Out* at = out + row * product.out_stride;
+  std::int64_t o = product.begin;
+  for (; o + n_outputs_in_block <= product.end; o += n_outputs_in_block, at += n_outputs_in_block) {
+    dot_block<Out, n_rows, n_outputs_in_block>(product.weight.row(o), x, cols, at, product.out_stride);
   }
-  for (; o < end; ++o) {
-    dot_block<Out, n_rows, 1>(weight.data + o * cols * 4, x, cols, out + o, weight.rows);
+  for (; o < product.end; ++o, ++at) {
+    dot_block<Out, n_rows, 1>(product.weight.row(o), x, cols, at, product.out_stride);
   }
 }
 
 // The 16 registers hold at most 8 accumulators beside the operands.
 template <typename Out>
-void multiply(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
-              std::int64_t end, Out* out) {
+void multiply(const Product& product, Out* out) {
   std::int64_t r = 0;
-  for (; r + 2 <= rows; r += 2) {
-    dot_rows<Out, 2, 2>(weight, x + r * weight.cols, begin, end, out + r * weight.rows);
+  for (; r + 2 <= product.rows; r += 2) {
+    dot_rows<Out, 2, 2>(product, r, out);
   }
-  if (r < rows) {
-    dot_rows<Out, 1, 4>(weight, x + r * weight.cols, begin, end, out + r * weight.rows);
+  if (r < product.rows) {
+    dot_rows<Out, 1, 4>(product, r, out);
   }
 }
 
 }  // namespace
 
-void matmul_f32(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
-                std::int64_t end, float* out) {
-  multiply(weight, x, rows, begin, end, out);
+void multiply_f32(const Product& product, float* out) {
+  multiply(product, out);
 }
 
-void matmul_f32(const MatrixView& weight, const float* x, std::int64_t rows, std::int64_t begin,
-                std::int64_t end, double* out) {
-  multiply(weight, x, rows, begin, end, out);
+void multiply_f32(const Product& product, double* out) {
+  multiply(product, out);
 }
 
 }  // namespace condensed::kernels::avx2
