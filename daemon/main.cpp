@@ -67,9 +67,11 @@ Settings make_settings(const CLI::App& app, const CommandLine& line) {
 }
 
 void report_model(const condensed::engine::Model& model, const Settings& settings) {
-  const auto& config = model.checkpoint.config();
-  const condensed::cache::CacheShape shape{
-      .n_owners = model.plan.n_owners(), .n_kv_heads = config.n_kv_heads, .head_dim = config.head_dim};
+  const auto& config = model.config;
+  const condensed::cache::CacheShape shape{.n_owners = model.plan.n_owners(),
+                                           .n_kv_heads = config.n_kv_heads,
+                                           .head_dim = config.head_dim,
+                                           .dtype = settings.engine_options().cache_dtype};
   spdlog::info("model {}: {} layers, {} of them own a cache; {:.1f} MB of weights; {} kernels", model.name,
                config.n_layers, model.plan.n_owners(), static_cast<double>(model.weights.bytes()) / 1e6,
                model.backend->name());
@@ -92,7 +94,7 @@ int serve(const Settings& settings, bool check_only) {
   // A client that goes away is an error code of write(), not the end of the daemon.
   std::signal(SIGPIPE, SIG_IGN);
   auto backend = condensed::kernels::make_backend(settings.kernels, static_cast<int>(settings.threads));
-  auto model = condensed::engine::load_model(settings.model, std::move(backend));
+  auto model = condensed::engine::load_model(settings.model, std::move(backend), settings.weight_format());
   report_model(*model, settings);
   if (check_only) {
     return 0;

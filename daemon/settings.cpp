@@ -75,7 +75,12 @@ engine::EngineOptions Settings::engine_options() const {
   options.max_batch_rows = max_batch_tokens;
   options.prompt = engine::parse_prompt_mode(
       prefill, {.chunk_tokens = prompt_chunk_tokens, .tolerance = prompt_tolerance});
+  options.cache_dtype = condensed::kernels::dtype_named(cache).value();
   return options;
+}
+
+std::optional<engine::WeightFormat> Settings::weight_format() const {
+  return engine::parse_weight_format(weights);
 }
 
 unsigned Settings::socket_permissions() const {
@@ -105,6 +110,10 @@ const std::vector<Setting>& all_settings() {
       {"threads", "Threads that compute; 0: one per processor", &Settings::threads, 0, 1024},
       {"kernels", "auto, avx512, avx2 or reference", &Settings::kernels, 0, 0,
        one_of({"auto", "avx512", "avx2", "reference"})},
+      {"weights", "stored (as the checkpoint has them), bf16, f16, q8 or q4", &Settings::weights, 0, 0,
+       one_of({"stored", "bf16", "f16", "q8", "q4"})},
+      {"cache", "f32, bf16, f16 or q8: numbers of cached keys and values", &Settings::cache, 0, 0,
+       one_of({"f32", "bf16", "f16", "q8"})},
       {"prefill", "How prompts are read: serial, adaptive or passes=N", &Settings::prefill, 0, 0,
        check_prefill},
       {"prompt_chunk_tokens", "Tokens of a prompt read at once", &Settings::prompt_chunk_tokens, 1, 65536},

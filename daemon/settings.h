@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/weight_format.h"
 
 namespace condensed::daemon {
 
@@ -24,6 +26,8 @@ struct Settings {
   std::int64_t max_batch_tokens = 256;
   std::int64_t threads = 0;
   std::string kernels = "auto";
+  std::string weights = "stored";
+  std::string cache = "f16";
   std::string prefill = "serial";
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
@@ -34,6 +38,7 @@ struct Settings {
   std::string log_level = "info";
 
   engine::EngineOptions engine_options() const;
+  std::optional<engine::WeightFormat> weight_format() const;
   /// socket_mode as a number.
   unsigned socket_permissions() const;
 };

@@ -1,6 +1,7 @@
 #include "engine/checkpoint.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -8,6 +9,7 @@
 #include <boost/json.hpp>
 
 #include "engine/input_error.h"
+#include "kernels/stored_row.h"
 
 namespace condensed::engine {
 
@@ -41,6 +43,25 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& path)
     shards.emplace(tensor, name);
   }
   return shards;
+}
+
+/// Of the number types; bytes are what config.json says.
+kernels::DType dtype_of(ElementType type) {
+  switch (type) {
+    case ElementType::bf16:
+      return kernels::DType::bf16;
+    case ElementType::f16:
+      return kernels::DType::f16;
+    default:
+      return kernels::DType::f32;
+  }
+}
+
+void check_shape(const TensorView& tensor, std::span<const std::int64_t> shape) {
+  if (!std::equal(shape.begin(), shape.end(), tensor.shape.begin(), tensor.shape.end())) {
+    throw InputError(tensor.file.string() + ": tensor " + tensor.name + ": has shape " +
+                     shape_text(tensor.shape) + ", expected " + shape_text(shape) + " as config.json says");
+  }
 }
 
 }  // namespace
@@ -91,24 +112,47 @@ void Checkpoint::open_shards(const std::filesystem::path& index_file) {
   }
 }
 
+/// Throws InputError if it is missing, or of a type that no weights have. shape: for the message.
 const TensorView& Checkpoint::tensor(const std::string& name, std::span<const std::int64_t> shape) const {
   const auto found = tensors_.find(name);
-  if (found == tensors_.end()) {
-    for (const SafetensorsFile& file : files_) {
-      if (const auto other = file.other_dtypes().find(name); other != file.other_dtypes().end()) {
-        throw InputError(file.path().string() + ": tensor " + name + ": has dtype " + other->second +
-                         ", expected F32, F16 or BF16");
-      }
+  if (found != tensors_.end()) {
+    return *found->second;
+  }
+  for (const SafetensorsFile& file : files_) {
+    if (const auto other = file.other_dtypes().find(name); other != file.other_dtypes().end()) {
+      throw InputError(file.path().string() + ": tensor " + name + ": has dtype " + other->second +
+                       ", expected F32, F16 or BF16");
     }
-    throw InputError((files_.size() == 1 ? files_.front().path() : folder_).string() + ": tensor " + name +
-                     ": is missing, expected " + shape_text(shape) + " as config.json says");
   }
-  const TensorView& tensor = *found->second;
-  if (!std::equal(shape.begin(), shape.end(), tensor.shape.begin(), tensor.shape.end())) {
-    throw InputError(tensor.file.string() + ": tensor " + name + ": has shape " + shape_text(tensor.shape) +
-                     ", expected " + shape_text(shape) + " as config.json says");
+  throw InputError((files_.size() == 1 ? files_.front().path() : folder_).string() + ": tensor " + name +
+                   ": is missing, expected " + shape_text(shape) + " as config.json says");
+}
+
+kernels::MatrixView Checkpoint::matrix(const std::string& name, std::int64_t rows, std::int64_t cols) {
+  const TensorView& found = tensor(name, std::array{rows, cols});
+  kernels::DType dtype = dtype_of(found.type);
+  std::int64_t width = cols;
+  if (found.type == ElementType::u8) {
+    if (!config_.quantised) {
+      throw InputError(found.file.string() + ": tensor " + name +
+                       ": has dtype U8, expected F32, F16 or BF16: config.json has no quantization_config");
+    }
+    dtype = is_of_layer(name) ? config_.quantised->layers : config_.quantised->embedding;
+    width = kernels::row_bytes(dtype, cols);
   }
-  return tensor;
+  check_shape(found, std::array{rows, width});
+  return {.dtype = dtype, .data = found.data.data(), .rows = rows, .cols = cols};
+}
+
+std::vector<float> Checkpoint::vector(const std::string& name, std::int64_t size) {
+  const TensorView& found = tensor(name, std::array{size});
+  if (found.type == ElementType::u8) {
+    throw InputError(found.file.string() + ": tensor " + name + ": has dtype U8, expected F32, F16 or BF16");
+  }
+  check_shape(found, std::array{size});
+  std::vector<float> out(static_cast<std::size_t>(size));
+  kernels::load_row(dtype_of(found.type), found.data.data(), out);
+  return out;
 }
 
 }  // namespace condensed::engine

@@ -10,24 +10,25 @@
 
 #include "engine/model_config.h"
 #include "engine/safetensors.h"
+#include "engine/weight_source.h"
 
 namespace condensed::engine {
 
 /// A model folder in the Hugging Face layout: config.json and model.safetensors, or shards listed in
 /// model.safetensors.index.json. Files stay mapped as long as the object lives.
-class Checkpoint {
+class Checkpoint final : public WeightSource {
  public:
   /// Throws InputError naming the file (and tensor), what was expected and what was found.
   explicit Checkpoint(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
-  const ModelConfig& config() const { return config_; }
-
-  /// The tensor, checked against `shape`. Throws InputError if it is missing or has another shape.
-  const TensorView& tensor(const std::string& name, std::span<const std::int64_t> shape) const;
+  const ModelConfig& config() const override { return config_; }
+  kernels::MatrixView matrix(const std::string& name, std::int64_t rows, std::int64_t cols) override;
+  std::vector<float> vector(const std::string& name, std::int64_t size) override;
 
  private:
   void open_shards(const std::filesystem::path& index_file);
+  const TensorView& tensor(const std::string& name, std::span<const std::int64_t> shape) const;
 
   std::filesystem::path folder_;
   ModelConfig config_;

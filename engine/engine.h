@@ -46,6 +46,7 @@ struct EngineOptions {
   std::size_t max_waiting_input_bytes = 8U << 20;  // per session, text and tokens not yet read
   std::int64_t max_batch_rows = 256;               // tokens in one step, all sessions together
   PromptOptions prompt;
+  kernels::DType cache_dtype = kernels::DType::f32;
 };
 
 /// Text, or tokens.
@@ -81,6 +82,7 @@ struct EngineInfo {
   std::int64_t n_owners = 0;  // layers that own a cache
   std::int64_t vocab_size = 0;
   std::size_t weight_bytes = 0;
+  kernels::DType cache_dtype = kernels::DType::f32;
   std::size_t cache_bytes_per_token = 0;
   std::int64_t sessions = 0;
   std::int64_t max_sessions = 0;

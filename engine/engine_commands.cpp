@@ -103,7 +103,7 @@ std::optional<Error> Engine::Loop::refuse(const Session* session, const Input& i
   } else {
     const auto& tokens = std::get<std::vector<std::int32_t>>(input);
     bytes = tokens.size() * sizeof(std::int32_t);
-    const int vocab_size = model_->checkpoint.config().vocab_size;
+    const int vocab_size = model_->config.vocab_size;
     const auto bad = std::find_if(tokens.begin(), tokens.end(),
                                   [&](std::int32_t token) { return token < 0 || token >= vocab_size; });
     if (bad != tokens.end()) {
@@ -181,7 +181,7 @@ std::variant<SessionInfo, Error> Engine::Loop::stat(const std::string& name) {
 }
 
 EngineInfo Engine::Loop::stat_engine() const {
-  const ModelConfig& config = model_->checkpoint.config();
+  const ModelConfig& config = model_->config;
   EngineInfo info;
   info.model = model_->name;
   info.backend = model_->backend->name();
@@ -189,6 +189,7 @@ EngineInfo Engine::Loop::stat_engine() const {
   info.n_owners = model_->plan.n_owners();
   info.vocab_size = config.vocab_size;
   info.weight_bytes = model_->weights.bytes();
+  info.cache_dtype = options_.cache_dtype;
   info.cache_bytes_per_token = transformer_.cache_shape().bytes_per_token();
   info.sessions = static_cast<std::int64_t>(sessions_.size());
   info.max_sessions = options_.max_sessions;

@@ -10,9 +10,9 @@ namespace condensed::engine {
 Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     : model_(std::move(model)),
       options_(options),
-      transformer_(*model_, options.max_batch_rows),
+      transformer_(*model_, options.max_batch_rows, options.cache_dtype),
       seeds_(std::random_device{}()) {
-  if (model_->checkpoint.config().use_sequential) {
+  if (model_->config.use_sequential) {
     options_.prompt.mode = PromptMode::serial;
   } else if (!model_->plan.cyclic()) {
     options_.prompt.mode = PromptMode::adaptive;  // without cycles one pass over a chunk is exact
@@ -127,7 +127,7 @@ bool Engine::Loop::step() {
   }
   transformer_.run(slices_, options_.prompt);
   ++steps_;
-  const auto vocab = static_cast<std::size_t>(model_->checkpoint.config().vocab_size);
+  const auto vocab = static_cast<std::size_t>(model_->config.vocab_size);
   std::span<const float> logits = transformer_.logits();
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     const bool predicts = slices_[i].logits_for != LogitsFor::none;

@@ -223,16 +223,43 @@ void refuse_unsupported(const ConfigObject& config) {
       config.fail(bias, "weights with biases are not supported; expected false");
     }
   }
-  if (config.value("quantization_config") != nullptr) {
-    config.fail("quantization_config", "quantised checkpoints are not supported; use the original weights");
+}
+
+/// What condensed-quantize wrote. Other tools' formats are refused.
+std::optional<WeightFormat> read_quantisation(const ConfigObject& config) {
+  const json::value* value = config.value("quantization_config");
+  if (value == nullptr) {
+    return std::nullopt;
   }
+  const json::object* found = value->if_object();
+  const auto text = [&](std::string_view key) {
+    const json::value* item = found != nullptr ? found->if_contains(key) : nullptr;
+    return item != nullptr && item->is_string() ? std::string_view(item->get_string()) : std::string_view();
+  };
+  if (text("quant_method") != "condensed") {
+    config.fail("quantization_config",
+                "only what condensed-quantize writes is supported; use the original weights");
+  }
+  const std::optional<kernels::DType> layers = kernels::dtype_named(text("layers"));
+  const std::optional<kernels::DType> embedding = kernels::dtype_named(text("embedding"));
+  const auto quantised = [](const std::optional<kernels::DType>& dtype) {
+    return dtype == kernels::DType::q8 || dtype == kernels::DType::q4;
+  };
+  if (!quantised(layers) || !quantised(embedding)) {
+    config.fail("quantization_config", "layers and embedding must each be \"q8\" or \"q4\"");
+  }
+  return WeightFormat{*layers, *embedding};
 }
 
 }  // namespace
 
 ModelConfig read_model_config(const std::filesystem::path& config_json) {
   const json::value file = parse_file(config_json);
-  const ConfigObject config(config_json.string(), file.get_object());
+  return parse_model_config(file.get_object(), config_json.string());
+}
+
+ModelConfig parse_model_config(const json::object& object, const std::string& place) {
+  const ConfigObject config(place, object);
   refuse_unsupported(config);
 
   ModelConfig out;
@@ -272,6 +299,7 @@ ModelConfig read_model_config(const std::filesystem::path& config_json) {
   out.forward_passes = static_cast<int>(config.integer("forward_passes", 0, 10'000, 7));
   out.backward_passes = static_cast<int>(config.integer("backward_passes", 0, 10'000, 2));
   out.use_sequential = config.boolean("use_sequential", false);
+  out.quantised = read_quantisation(config);
   return out;
 }
 

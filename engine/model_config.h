@@ -6,6 +6,10 @@
 #include <string>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
+#include "engine/weight_format.h"
+
 namespace condensed::engine {
 
 /// rope_scaling of config.json. Frequencies are derived by rotary_frequencies().
@@ -43,14 +47,17 @@ struct ModelConfig {
   std::vector<std::int32_t> eos_token_ids;  // config.json may give one or a list
   std::vector<LayerType> layer_types;       // [n_layers]; a plain llama's are 0_1_2_…
   bool force_nodiag = false;
-  std::int64_t sliding_window = 0;  // cache positions; 0 when no layer slides
-  int forward_passes = 7;           // m
-  int backward_passes = 2;          // b
-  bool use_sequential = false;      // prompts run token by token
+  std::int64_t sliding_window = 0;        // cache positions; 0 when no layer slides
+  int forward_passes = 7;                 // m
+  int backward_passes = 2;                // b
+  bool use_sequential = false;            // prompts run token by token
+  std::optional<WeightFormat> quantised;  // quantization_config of condensed-quantize: what U8 tensors hold
 };
 
 /// Throws InputError naming the file, the key, what was expected and what was found.
 ModelConfig read_model_config(const std::filesystem::path& config_json);
+/// The same from what the file holds; `place` names it in errors.
+ModelConfig parse_model_config(const boost::json::object& object, const std::string& place);
 
 /// Radians per position, [head_dim / 2].
 std::vector<double> rotary_frequencies(const ModelConfig& config);

@@ -49,15 +49,27 @@ std::span<const std::byte> map_file(const std::filesystem::path& path) {
   return {static_cast<const std::byte*>(mapping), size};
 }
 
-std::optional<kernels::DType> dtype_of(std::string_view name) {
-  if (name == "F32") return kernels::DType::f32;
-  if (name == "BF16") return kernels::DType::bf16;
-  if (name == "F16") return kernels::DType::f16;
+struct ElementTypeInfo {
+  std::string_view name;
+  ElementType type;
+  std::int64_t bytes;
+};
+constexpr ElementTypeInfo kElementTypes[] = {{"F32", ElementType::f32, 4},
+                                             {"BF16", ElementType::bf16, 2},
+                                             {"F16", ElementType::f16, 2},
+                                             {"U8", ElementType::u8, 1}};
+
+std::optional<ElementTypeInfo> element_type_named(std::string_view name) {
+  for (const ElementTypeInfo& info : kElementTypes) {
+    if (info.name == name) {
+      return info;
+    }
+  }
   return std::nullopt;
 }
 
-std::string_view format_name(kernels::DType dtype) {
-  return dtype == kernels::DType::f32 ? "F32" : dtype == kernels::DType::bf16 ? "BF16" : "F16";
+std::string_view name_of(ElementType type) {
+  return kElementTypes[static_cast<std::size_t>(type)].name;
 }
 
 /// The header's entry for one tensor, as far as it concerns that tensor alone.
@@ -105,8 +117,8 @@ class HeaderEntry {
 };
 
 /// Bytes of a tensor; nullopt when that does not fit 63 bits.
-std::optional<std::int64_t> byte_size(std::span<const std::int64_t> shape, kernels::DType dtype) {
-  auto size = kernels::number_bytes(dtype, 1);
+std::optional<std::int64_t> byte_size(std::span<const std::int64_t> shape, std::int64_t element_bytes) {
+  std::int64_t size = element_bytes;
   for (const std::int64_t dim : shape) {
     if (__builtin_mul_overflow(size, dim, &size)) {
       return std::nullopt;
@@ -200,12 +212,12 @@ void SafetensorsFile::read_header() {
       entry.fail("its data ends at byte " + std::to_string(offsets[1]) + ", but the file holds " +
                  std::to_string(data.size()) + " bytes of data: it is truncated; copy it again");
     }
-    const std::optional<kernels::DType> dtype = dtype_of(dtype_name);
-    if (!dtype) {
+    const std::optional<ElementTypeInfo> type = element_type_named(dtype_name);
+    if (!type) {
       other_dtypes_.emplace(std::string(key), std::string(dtype_name));
       continue;
     }
-    const std::optional<std::int64_t> size = byte_size(shape, *dtype);
+    const std::optional<std::int64_t> size = byte_size(shape, type->bytes);
     if (size != offsets[1] - offsets[0]) {
       entry.fail(std::string(dtype_name) + " " + shape_text(shape) + " needs " +
                  (size ? std::to_string(*size) : std::string("far too many")) + " bytes, data_offsets give " +
@@ -213,7 +225,7 @@ void SafetensorsFile::read_header() {
     }
     tensors_.emplace(std::string(key),
                      TensorView{.name = std::string(key),
-                                .dtype = *dtype,
+                                .type = type->type,
                                 .shape = shape,
                                 .data = data.subspan(static_cast<std::size_t>(offsets[0]),
                                                      static_cast<std::size_t>(offsets[1] - offsets[0])),
@@ -256,7 +268,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   for (const TensorView& tensor : tensors) {
     const std::size_t begin = end;
     end += tensor.data.size();
-    header[tensor.name] = {{"dtype", format_name(tensor.dtype)},
+    header[tensor.name] = {{"dtype", name_of(tensor.type)},
                            {"shape", json::array(tensor.shape.begin(), tensor.shape.end())},
                            {"data_offsets", {begin, end}}};
   }

@@ -12,10 +12,13 @@
 
 namespace condensed::engine {
 
+/// The format's number types that weights are made of. Bytes hold stored rows of quantised weights.
+enum class ElementType : std::uint8_t { f32, bf16, f16, u8 };
+
 /// A tensor in a mapped file. `data` is little-endian, row-major, aligned as the file has it.
 struct TensorView {
   std::string name;
-  kernels::DType dtype = kernels::DType::f32;
+  ElementType type = ElementType::f32;
   std::vector<std::int64_t> shape;
   std::span<const std::byte> data;
   std::filesystem::path file;
@@ -51,7 +54,7 @@ class SafetensorsFile {
   std::map<std::string, std::string> other_dtypes_;
 };
 
-/// Writes one file holding `tensors` in order; each `data` must match its shape and dtype.
+/// Writes one file holding `tensors` in order; each `data` must match its shape and type.
 /// Throws InputError when the file cannot be written.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors);
 

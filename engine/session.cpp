@@ -32,7 +32,7 @@ Session::Session(Model& model, const cache::CacheShape& shape, const cache::Stre
   if (model.tokenizer) {
     text_.emplace(*model.tokenizer, /*at_start=*/true);
   }
-  if (const auto bos = model.checkpoint.config().bos_token_id; request.bos && bos) {
+  if (const auto bos = model.config.bos_token_id; request.bos && bos) {
     accept(*bos);
     has_text_ = false;
   }
@@ -70,7 +70,7 @@ void Session::append(Input input, Reply<AppendResult> reply) {
 void Session::start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
                     Clock::time_point arrival) {
   assert(!generating());
-  Sampler sampler(request.sampling, model_.checkpoint.config().vocab_size, seed);
+  Sampler sampler(request.sampling, model_.config.vocab_size, seed);
   for (const std::int32_t token : recent_) {
     sampler.observe(token);
   }
@@ -225,7 +225,7 @@ void Session::emit(std::span<const float> logits) {
   generation.listener->on_token(out);
 
   const GenerateRequest& request = generation.request;
-  const auto& eos = model_.checkpoint.config().eos_token_ids;
+  const auto& eos = model_.config.eos_token_ids;
   const bool at_eos = std::find(eos.begin(), eos.end(), out.token) != eos.end();
   if (!shown.stop.empty()) {
     finish(FinishReason::stop, shown.stop);

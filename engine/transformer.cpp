@@ -54,7 +54,7 @@ struct SliceRows {
 // Rows: the batch holds every token of every slice, in order. What a pass computes are the active rows, all
 // of them in the first pass, packed at the front of the activations.
 struct Transformer::State {
-  State(Model& model_in, std::int64_t max_rows_in);
+  State(Model& model_in, std::int64_t max_rows_in, kernels::DType cache_dtype);
 
   void place(std::span<const Slice> slices);
   void run_stage(std::span<const Slice> slices, const LayerStage& stage, const PromptOptions& prompt);
@@ -112,12 +112,15 @@ struct Transformer::State {
   std::vector<float> logits;            // [rows asked for, vocab]
 };
 
-Transformer::State::State(Model& model_in, std::int64_t max_rows_in)
+Transformer::State::State(Model& model_in, std::int64_t max_rows_in, kernels::DType cache_dtype)
     : model(model_in),
-      config(model.checkpoint.config()),
+      config(model.config),
       backend(*model.backend),
       phase(rotary_frequencies(config)),
-      shape{.n_owners = model.plan.n_owners(), .n_kv_heads = config.n_kv_heads, .head_dim = config.head_dim},
+      shape{.n_owners = model.plan.n_owners(),
+            .n_kv_heads = config.n_kv_heads,
+            .head_dim = config.head_dim,
+            .dtype = cache_dtype},
       max_rows(max_rows_in),
       hidden(backend, max_rows, config.hidden_size),
       x(backend, max_rows, config.hidden_size),
@@ -365,8 +368,8 @@ void Transformer::State::append(std::span<const Slice> slices) {
   }
 }
 
-Transformer::Transformer(Model& model, std::int64_t max_rows)
-    : state_(std::make_unique<State>(model, max_rows)) {}
+Transformer::Transformer(Model& model, std::int64_t max_rows, kernels::DType cache_dtype)
+    : state_(std::make_unique<State>(model, max_rows, cache_dtype)) {}
 
 Transformer::~Transformer() = default;
 

@@ -26,8 +26,8 @@ struct Slice {
 /// depend on what else is in the batch. One thread calls at a time.
 class Transformer {
  public:
-  /// max_rows: tokens in one step, all slices together.
-  Transformer(Model& model, std::int64_t max_rows);
+  /// max_rows: tokens in one step, all slices together. cache_dtype: of the caches that slices bring.
+  Transformer(Model& model, std::int64_t max_rows, kernels::DType cache_dtype = kernels::DType::f32);
   ~Transformer();
 
   cache::CacheShape cache_shape() const;

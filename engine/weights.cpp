@@ -1,53 +1,68 @@
 #include "engine/weights.h"
 
-#include <array>
-#include <cstring>
+#include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <string>
+#include <thread>
 
-#include "kernels/float_formats.h"
+#include "engine/input_error.h"
+#include "kernels/stored_row.h"
 
 namespace condensed::engine {
 
 namespace {
 
-/// Takes tensors out of a checkpoint, each checked against the shape it must have.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, kernels::Backend& backend)
-      : checkpoint_(checkpoint), backend_(backend) {}
+  Loader(WeightSource& source, kernels::Backend& backend, const std::optional<WeightFormat>& format,
+         Weights& weights)
+      : source_(source), backend_(backend), format_(format), weights_(weights) {}
 
-  std::unique_ptr<kernels::Matrix> matrix(const std::string& name, std::int64_t rows,
-                                          std::int64_t cols) const {
-    const TensorView& tensor = checkpoint_.tensor(name, std::array{rows, cols});
-    return backend_.load_matrix(
-        {.dtype = tensor.dtype, .data = tensor.data.data(), .rows = rows, .cols = cols});
+  std::unique_ptr<kernels::Matrix> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) {
+    kernels::MatrixView view = source_.matrix(name, rows, cols);
+    if (format_) {
+      const kernels::DType wanted = is_of_layer(name) ? format_->layers : format_->embedding;
+      if (wanted != view.dtype) {
+        view = converted(name, view, wanted);
+      }
+    }
+    return backend_.load_matrix(view);
   }
 
   /// Norm weights are few: they become float32.
-  kernels::Memory vector(const std::string& name, std::int64_t size) const {
-    const TensorView& tensor = checkpoint_.tensor(name, std::array{size});
-    std::vector<float> values(static_cast<std::size_t>(size));
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (tensor.dtype == kernels::DType::f32) {
-        std::memcpy(&values[i], tensor.data.data() + i * sizeof(float), sizeof(float));
-      } else {
-        std::uint16_t bits = 0;
-        std::memcpy(&bits, tensor.data.data() + i * sizeof(bits), sizeof(bits));
-        values[i] =
-            tensor.dtype == kernels::DType::bf16 ? kernels::bf16_to_f32(bits) : kernels::f16_to_f32(bits);
-      }
-    }
+  kernels::Memory vector(const std::string& name, std::int64_t size) {
+    const std::vector<float> values = source_.vector(name, size);
     kernels::Memory memory = backend_.allocate(values.size() * sizeof(float));
     backend_.upload(values, {reinterpret_cast<float*>(memory.get()), values.size()});
     return memory;
   }
 
  private:
-  const Checkpoint& checkpoint_;
+  kernels::MatrixView converted(const std::string& name, const kernels::MatrixView& view,
+                                kernels::DType dtype) {
+    if (view.dtype == kernels::DType::q8 || view.dtype == kernels::DType::q4) {
+      throw InputError("tensor " + name + ": is stored as " + std::string(name_of(view.dtype)) +
+                       " and cannot become " + std::string(name_of(dtype)) +
+                       "; use weights = \"stored\", or the original checkpoint");
+    }
+    const auto bytes = static_cast<std::size_t>(view.rows * kernels::row_bytes(dtype, view.cols));
+    const std::span<std::byte> out = weights_.converted.emplace_back(bytes).bytes();
+    try {
+      convert_rows(view, dtype, out);
+    } catch (const InputError& error) {
+      throw InputError("tensor " + name + ": " + error.what());
+    }
+    return {.dtype = dtype, .data = out.data(), .rows = view.rows, .cols = view.cols};
+  }
+
+  WeightSource& source_;
   kernels::Backend& backend_;
+  const std::optional<WeightFormat>& format_;
+  Weights& weights_;
 };
 
-LayerWeights load_layer(const Loader& load, const ModelConfig& config, const LayerStep& step) {
+LayerWeights load_layer(Loader& load, const ModelConfig& config, const LayerStep& step) {
   const std::int64_t hidden = config.hidden_size;
   const std::int64_t intermediate = config.intermediate_size;
   const std::int64_t q_dim = std::int64_t{config.n_heads} * config.head_dim;
@@ -71,10 +86,11 @@ LayerWeights load_layer(const Loader& load, const ModelConfig& config, const Lay
 
 }  // namespace
 
-Weights load_weights(const Checkpoint& checkpoint, const LayerPlan& plan, kernels::Backend& backend) {
-  const ModelConfig& config = checkpoint.config();
-  const Loader load(checkpoint, backend);
+Weights load_weights(WeightSource& source, const LayerPlan& plan, kernels::Backend& backend,
+                     const std::optional<WeightFormat>& format) {
+  const ModelConfig& config = source.config();
   Weights weights;
+  Loader load(source, backend, format, weights);
   weights.embedding = load.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
   for (const LayerStep& step : plan.layers) {
     weights.layers.push_back(load_layer(load, config, step));
@@ -84,6 +100,36 @@ Weights load_weights(const Checkpoint& checkpoint, const LayerPlan& plan, kernel
     weights.output = load.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
   }
   return weights;
+}
+
+void convert_rows(const kernels::MatrixView& from, kernels::DType to, std::span<std::byte> out) {
+  const std::int64_t n_threads = std::clamp<std::int64_t>(std::thread::hardware_concurrency(), 1,
+                                                          std::max<std::int64_t>(1, from.rows / 64));
+  const std::int64_t to_bytes = kernels::row_bytes(to, from.cols);
+  const bool needs_finite = to == kernels::DType::q8 || to == kernels::DType::q4;
+  std::atomic<std::int64_t> bad_row{-1};
+  const auto convert = [&](std::int64_t first, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(from.cols));
+    for (std::int64_t r = first; r < end; ++r) {
+      kernels::load_row(from.dtype, from.row(r), row);
+      if (needs_finite && !std::ranges::all_of(row, [](float value) { return std::isfinite(value); })) {
+        bad_row = r;
+        return;
+      }
+      kernels::store_row(to, row, out.data() + r * to_bytes);
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (std::int64_t t = 1; t < n_threads; ++t) {
+      threads.emplace_back(convert, from.rows * t / n_threads, from.rows * (t + 1) / n_threads);
+    }
+    convert(0, from.rows / n_threads);
+  }
+  if (bad_row >= 0) {
+    throw InputError("row " + std::to_string(bad_row) +
+                     " holds a number that is not finite, which has no quantised form");
+  }
 }
 
 std::size_t Weights::bytes() const {

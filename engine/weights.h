@@ -2,10 +2,13 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
-#include "engine/checkpoint.h"
+#include "engine/host_pages.h"
 #include "engine/layer_plan.h"
+#include "engine/weight_source.h"
 #include "kernels/backend.h"
 
 namespace condensed::engine {
@@ -24,6 +27,7 @@ struct LayerWeights {
 };
 
 struct Weights {
+  std::vector<HostPages> converted;            // what matrices that are not as in the source lie in
   std::unique_ptr<kernels::Matrix> embedding;  // [vocab, hidden]
   std::vector<LayerWeights> layers;            // [n_layers]
   kernels::Memory final_norm;                  // [hidden]
@@ -33,7 +37,13 @@ struct Weights {
   std::size_t bytes() const;
 };
 
-/// Takes every tensor the plan needs, checked against its shape. Throws InputError.
-Weights load_weights(const Checkpoint& checkpoint, const LayerPlan& plan, kernels::Backend& backend);
+/// Takes every matrix and vector the plan needs, converted to `format` if one is given. `source` must outlive
+/// the weights. Throws InputError, also when quantised weights would have to be converted.
+Weights load_weights(WeightSource& source, const LayerPlan& plan, kernels::Backend& backend,
+                     const std::optional<WeightFormat>& format);
+
+/// Rows of `from` stored anew in another format, on all processors. out: [from.rows · row_bytes(to,
+/// from.cols)]. Throws InputError, naming the first number that is not finite, for a quantised format.
+void convert_rows(const kernels::MatrixView& from, kernels::DType to, std::span<std::byte> out);
 
 }  // namespace condensed::engine

@@ -2,23 +2,34 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include <boost/json.hpp>
 
+#include "engine/model.h"
+#include "engine/prompt_options.h"
+
 namespace condensed::eval {
 
-/// What both commands share.
+/// What the commands share.
 struct RunOptions {
   std::filesystem::path model;
   std::string kernels = "auto";
   int threads = 0;
+  std::string weights = "stored";
+  std::string cache_dtype = "f32";
   std::optional<std::int64_t> sinks;
   std::optional<std::int64_t> window;
   std::string prefill = "serial";
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
+
+  /// Throw engine::InputError, and std::invalid_argument for kernels this processor cannot run.
+  std::shared_ptr<engine::Model> load() const;
+  engine::PromptOptions prompt() const;
+  kernels::DType cache() const;
 };
 
 struct LogitsOptions {

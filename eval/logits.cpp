@@ -7,14 +7,13 @@
 #include "eval/progress.h"
 #include "eval/stream_reader.h"
 #include "eval/token_source.h"
-#include "kernels/make_backend.h"
 
 namespace condensed::eval {
 
 boost::json::object run_logits(const LogitsOptions& options) {
   const RunOptions& run = options.run;
-  const auto model = engine::load_model(run.model, kernels::make_backend(run.kernels, run.threads));
-  const int vocab_size = model->checkpoint.config().vocab_size;
+  const auto model = run.load();
+  const int vocab_size = model->config.vocab_size;
   const TokenFile file = read_token_file(options.tokens, vocab_size);
   const auto n_tokens = static_cast<std::int64_t>(file.tokens.size());
 
@@ -25,8 +24,7 @@ boost::json::object run_logits(const LogitsOptions& options) {
   if (window.window < 1) {
     throw engine::InputError("window " + std::to_string(window.window) + ": expected at least 1");
   }
-  engine::PromptOptions prompt = engine::parse_prompt_mode(
-      run.prefill, {.chunk_tokens = run.prompt_chunk_tokens, .tolerance = run.prompt_tolerance});
+  engine::PromptOptions prompt = run.prompt();
   if (prompt.mode == engine::PromptMode::passes) {
     prompt.chunk_tokens = n_tokens;  // the paper's way: the whole prompt at once
   }
@@ -34,7 +32,7 @@ boost::json::object run_logits(const LogitsOptions& options) {
     prompt.chunk_tokens = std::min(prompt.chunk_tokens, n_tokens);
   }
 
-  StreamReader reader(*model, window, prompt, options.skip);
+  StreamReader reader(*model, window, run.cache(), prompt, options.skip);
   std::vector<float> logits;
   logits.reserve(file.tokens.size() * static_cast<std::size_t>(vocab_size));
   {
@@ -45,7 +43,7 @@ boost::json::object run_logits(const LogitsOptions& options) {
     });
   }
   const engine::TensorView tensor{.name = "logits",
-                                  .dtype = kernels::DType::f32,
+                                  .type = engine::ElementType::f32,
                                   .shape = {n_tokens, vocab_size},
                                   .data = std::as_bytes(std::span(logits)),
                                   .file = options.output};
@@ -57,6 +55,8 @@ boost::json::object run_logits(const LogitsOptions& options) {
           {"sinks", window.sinks},
           {"window", window.window},
           {"prefill", run.prefill},
+          {"weights", run.weights},
+          {"cache_dtype", run.cache_dtype},
           {"evictions", reader.cache().evictions()},
           {"output", options.output.string()}};
 }

@@ -36,6 +36,13 @@ void add_run_options(CLI::App& command, RunOptions& run) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command.add_option("--kernels", run.kernels, "auto, avx512, avx2 or reference")->capture_default_str();
+  command.add_option("--weights", run.weights, "stored (as the checkpoint has them), bf16, f16, q8 or q4")
+      ->check(CLI::IsMember({"stored", "bf16", "f16", "q8", "q4"}))
+      ->capture_default_str();
+  command
+      .add_option("--cache-dtype", run.cache_dtype, "Numbers of cached keys and values: f32, bf16, f16 or q8")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "q8"}))
+      ->capture_default_str();
   command.add_option("--threads", run.threads, "0: one per processor")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

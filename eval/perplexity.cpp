@@ -10,7 +10,6 @@
 #include "eval/progress.h"
 #include "eval/stream_reader.h"
 #include "eval/token_source.h"
-#include "kernels/make_backend.h"
 
 namespace condensed::eval {
 
@@ -45,11 +44,11 @@ json::array scores_by_position(const Losses& losses, std::int64_t every) {
   return out;
 }
 
-Losses stream_losses(engine::Model& model, const cache::StreamWindow& window,
+Losses stream_losses(engine::Model& model, const cache::StreamWindow& window, kernels::DType cache_dtype,
                      const engine::PromptOptions& prompt, std::span<const std::int32_t> tokens) {
   Losses losses;
   losses.reserve(tokens.size());
-  StreamReader reader(model, window, prompt);
+  StreamReader reader(model, window, cache_dtype, prompt);
   Progress progress("tokens", static_cast<std::int64_t>(tokens.size()));
   reader.read(tokens.first(tokens.size() - 1), [&](std::size_t index, std::span<const float> logits) {
     losses.push_back(-static_cast<double>(engine::logprob_of(logits, tokens[index + 1]).logprob));
@@ -63,7 +62,7 @@ Losses stream_losses(engine::Model& model, const cache::StreamWindow& window,
 Losses recomputed_losses(engine::Model& model, std::span<const std::int32_t> tokens,
                          std::span<const std::size_t> targets, std::int64_t n_context) {
   constexpr std::size_t kBatch = 32;
-  const auto vocab_size = static_cast<std::size_t>(model.checkpoint.config().vocab_size);
+  const auto vocab_size = static_cast<std::size_t>(model.config.vocab_size);
   engine::Transformer transformer(model, kBatch);
   Losses losses;
   Progress progress("recomputed tokens", static_cast<std::int64_t>(targets.size()));
@@ -116,10 +115,10 @@ std::vector<std::size_t> segment_targets(std::size_t n_tokens, std::int64_t n_co
 /// tokens.
 json::object compare_recomputed(engine::Model& model, const PerplexityOptions& options,
                                 std::span<const std::int32_t> tokens, const cache::StreamWindow& window,
-                                const engine::PromptOptions& prompt) {
+                                kernels::DType cache_dtype, const engine::PromptOptions& prompt) {
   const std::vector<std::size_t> targets = segment_targets(tokens.size(), window.capacity(), options);
   const Losses recomputed = recomputed_losses(model, tokens, targets, window.capacity());
-  const Losses all = stream_losses(model, window, prompt, tokens);
+  const Losses all = stream_losses(model, window, cache_dtype, prompt, tokens);
   Losses streamed;
   for (const std::size_t target : targets) {
     streamed.push_back(all[target - 1]);
@@ -143,7 +142,7 @@ json::object compare_recomputed(engine::Model& model, const PerplexityOptions& o
 
 json::object run_perplexity(const PerplexityOptions& options) {
   const RunOptions& run = options.run;
-  const auto model = engine::load_model(run.model, kernels::make_backend(run.kernels, run.threads));
+  const auto model = run.load();
   const std::int64_t limit =
       options.max_tokens > 0 ? options.max_tokens : std::numeric_limits<std::int64_t>::max();
   const std::vector<std::int32_t> tokens = read_text_tokens(*model, options.text, options.bos, limit);
@@ -154,18 +153,19 @@ json::object run_perplexity(const PerplexityOptions& options) {
   if (options.cache == "window-only") {
     window = {0, window.capacity()};  // the same memory, all of it for the latest tokens
   }
-  const engine::PromptOptions prompt = engine::parse_prompt_mode(
-      run.prefill, {.chunk_tokens = run.prompt_chunk_tokens, .tolerance = run.prompt_tolerance});
+  const engine::PromptOptions prompt = run.prompt();
+  const kernels::DType dtype = run.cache();
 
   json::object report{{"model", model->name},          {"backend", std::string(model->backend->name())},
                       {"text", options.text.string()}, {"cache", options.cache},
                       {"sinks", window.sinks},         {"window", window.window},
-                      {"prefill", run.prefill},        {"bos", options.bos}};
+                      {"prefill", run.prefill},        {"bos", options.bos},
+                      {"weights", run.weights},        {"cache_dtype", run.cache_dtype}};
   json::object result;
   if (options.cache == "dense-recompute") {
-    result = compare_recomputed(*model, options, tokens, window, prompt);
+    result = compare_recomputed(*model, options, tokens, window, dtype, prompt);
   } else {
-    const Losses losses = stream_losses(*model, window, prompt, tokens);
+    const Losses losses = stream_losses(*model, window, dtype, prompt, tokens);
     const auto n_tokens = static_cast<std::int64_t>(tokens.size());
     result = scores(losses);
     result["parts"] = scores_by_position(

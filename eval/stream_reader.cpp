@@ -6,11 +6,11 @@
 namespace condensed::eval {
 
 StreamReader::StreamReader(engine::Model& model, const cache::StreamWindow& window,
-                           const engine::PromptOptions& prompt, std::int64_t skip)
-    : vocab_size_(model.checkpoint.config().vocab_size),
+                           kernels::DType cache_dtype, const engine::PromptOptions& prompt, std::int64_t skip)
+    : vocab_size_(model.config.vocab_size),
       prompt_(prompt),
       skip_(skip),
-      transformer_(model, prompt.mode == engine::PromptMode::serial ? 1 : prompt.chunk_tokens),
+      transformer_(model, prompt.mode == engine::PromptMode::serial ? 1 : prompt.chunk_tokens, cache_dtype),
       cache_(*model.backend, transformer_.cache_shape(), window) {}
 
 void StreamReader::read(std::span<const std::int32_t> tokens, const OnLogits& on_logits) {

@@ -19,8 +19,8 @@ class StreamReader {
  public:
   /// skip: how far the stream position jumps once the sinks are full (to look at positions far along a
   /// stream).
-  StreamReader(engine::Model& model, const cache::StreamWindow& window, const engine::PromptOptions& prompt,
-               std::int64_t skip = 0);
+  StreamReader(engine::Model& model, const cache::StreamWindow& window, kernels::DType cache_dtype,
+               const engine::PromptOptions& prompt, std::int64_t skip = 0);
 
   void read(std::span<const std::int32_t> tokens, const OnLogits& on_logits);
 

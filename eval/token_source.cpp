@@ -74,15 +74,14 @@ TokenFile read_token_file(const std::filesystem::path& path, int vocab_size) {
 std::vector<std::int32_t> read_text_tokens(const engine::Model& model, const std::filesystem::path& path,
                                            bool with_bos, std::int64_t max_tokens) {
   if (!model.tokenizer) {
-    throw InputError(model.checkpoint.folder().string() +
-                     ": has no tokenizer.model, which reading a text needs");
+    throw InputError(model.name + ": has no tokenizer.model, which reading a text needs");
   }
   const std::string text = read_file(path);
   if (!engine::is_valid_utf8(text)) {
     throw InputError(path.string() + ": is not valid UTF-8");
   }
   std::vector<std::int32_t> tokens;
-  if (const auto bos = model.checkpoint.config().bos_token_id; with_bos && bos) {
+  if (const auto bos = model.config.bos_token_id; with_bos && bos) {
     tokens.push_back(*bos);
   }
   std::string_view rest = text;

@@ -12,6 +12,7 @@ MAY_INCLUDE = {
     "engine": {"kernels", "cache", "engine"},
     "daemon": {"kernels", "cache", "engine", "daemon"},
     "eval": {"kernels", "cache", "engine", "eval"},
+    "quantize": {"kernels", "engine", "quantize"},
     "clients": {"clients"},
 }
 MAX_LINES = 700

@@ -17,7 +17,8 @@ constexpr int kPanelOutputs = 12;
 constexpr std::int64_t kPanelColumns = 512;
 // Rows that run together: their sums stay in the second-level cache.
 constexpr std::int64_t kBlockRows = 96;
-static_assert(kPanelOutputs % kTileOutputs == 0 && kPanelColumns % kLanes == 0 && kBlockRows % kTileRows == 0);
+static_assert(kPanelOutputs % kTileOutputs == 0 && kPanelColumns % kLanes == 0 &&
+              kBlockRows % kTileRows == 0);
 
 std::int64_t padded(std::int64_t cols) {
   return (cols + kLanes - 1) / kLanes * kLanes;
@@ -102,7 +103,9 @@ class WeightRow {
     __builtin_memcpy(&bits, at, sizeof(bits));
     return bits;
   }
-  float scale(std::int64_t group) const { return from_f16(bits_at(scales_ + 2 * group)); }
+  float scale(std::int64_t group) const {
+    return from_f16(bits_at(scales_ + 2 * group));
+  }
 
   const std::byte* numbers_;
   const std::byte* scales_;
@@ -192,7 +195,8 @@ void multiply_direct(const Product& product, Out* out) {
   }
 }
 
-// Columns [first, first + n) of an output's weights, zeros up to whole lanes; first: a multiple of every group.
+// Columns [first, first + n) of an output's weights, zeros up to whole lanes; first: a multiple of every
+// group.
 template <DType dtype>
 void unpack(const MatrixView& weight, std::int64_t output, std::int64_t first, std::int64_t n, float* out) {
   using Row = WeightRow<dtype>;
@@ -213,8 +217,8 @@ void unpack(const MatrixView& weight, std::int64_t output, std::int64_t first, s
 }
 
 // Adds the products of n columns to the sums of n_rows × n_outputs results.
-// x: rows `x_stride` apart; weights: [n_outputs, kPanelColumns]; sums: [n_rows, n_outputs, kLanes], rows of them
-// `sum_stride` apart.
+// x: rows `x_stride` apart; weights: [n_outputs, kPanelColumns]; sums: [n_rows, n_outputs, kLanes], rows of
+// them `sum_stride` apart.
 template <int n_rows, int n_outputs>
 void tile(const float* x, std::int64_t x_stride, const float* weights, std::int64_t n, float* sums,
           std::int64_t sum_stride) {
@@ -268,8 +272,8 @@ constexpr std::int64_t kSumStride = kPanelOutputs * kLanes;
 
 // n_rows against a panel of n_outputs.
 template <int n_rows>
-void tile_row(const float* x, std::int64_t x_stride, const float* panel, std::int64_t n, std::int64_t n_outputs,
-              float* sums) {
+void tile_row(const float* x, std::int64_t x_stride, const float* panel, std::int64_t n,
+              std::int64_t n_outputs, float* sums) {
   std::int64_t o = 0;
   for (; o + kTileOutputs <= n_outputs; o += kTileOutputs) {
     tile<n_rows, kTileOutputs>(x, x_stride, panel + o * kPanelColumns, n, sums + o * kLanes, kSumStride);
@@ -281,8 +285,8 @@ void tile_row(const float* x, std::int64_t x_stride, const float* panel, std::in
 
 // Rows left over once full tiles are done: left < n_rows.
 template <int n_rows>
-void last_tile_row(std::int64_t left, const float* x, std::int64_t x_stride, const float* panel, std::int64_t n,
-                   std::int64_t n_outputs, float* sums) {
+void last_tile_row(std::int64_t left, const float* x, std::int64_t x_stride, const float* panel,
+                   std::int64_t n, std::int64_t n_outputs, float* sums) {
   if constexpr (n_rows > 0) {
     if (left == n_rows) {
       return tile_row<n_rows>(x, x_stride, panel, n, n_outputs, sums);
@@ -311,7 +315,8 @@ void multiply_panel(const Product& product, std::int64_t first, std::int64_t end
     for (; r + kTileRows <= end - first; r += kTileRows) {
       tile_row<kTileRows>(x + r * cols, cols, panel, n, n_outputs, sums + r * kSumStride);
     }
-    last_tile_row<kTileRows - 1>(end - first - r, x + r * cols, cols, panel, n, n_outputs, sums + r * kSumStride);
+    last_tile_row<kTileRows - 1>(end - first - r, x + r * cols, cols, panel, n, n_outputs,
+                                 sums + r * kSumStride);
   }
   for (std::int64_t r = 0; r < end - first; ++r) {
     for (std::int64_t o = 0; o < n_outputs; ++o) {
@@ -369,7 +374,6 @@ void multiply_float(const Product& product, float* out) {
 void multiply_add_double(const Product& product, double* out) {
   multiply_any(product, out);
 }
-
 
 }  // namespace
 
