@@ -50,9 +50,24 @@ struct PerplexityOptions {
   std::int64_t segment_tokens = 64;
 };
 
+struct ThroughputOptions {
+  RunOptions run;
+  std::string random;       // a shape, instead of run.model
+  std::string layer_types;  // of a random model
+  std::int64_t batch = 1;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t tokens = 64;  // decoded by each stream
+  std::int64_t skip = 0;     // positions to move on by before decoding
+  bool fill = false;
+  bool sweep = false;
+  bool json = false;
+};
+
 /// Runs the command and returns its report. Throws InputError and std::invalid_argument for what cannot be
 /// used.
 boost::json::object run_logits(const LogitsOptions& options);
 boost::json::object run_perplexity(const PerplexityOptions& options);
+/// Prints a table as it measures, unless options.json.
+boost::json::object run_throughput(const ThroughputOptions& options);
 
 }  // namespace condensed::eval

@@ -13,12 +13,13 @@ namespace {
 using condensed::eval::LogitsOptions;
 using condensed::eval::PerplexityOptions;
 using condensed::eval::RunOptions;
+using condensed::eval::ThroughputOptions;
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
 void add_run_options(CLI::App& command, RunOptions& run) {
-  command.add_option("--model", run.model, "Model folder in the Hugging Face layout")->required();
+  command.add_option("--model", run.model, "Model folder in the Hugging Face layout");
   command.add_option("--sinks", run.sinks, "First tokens of the stream that stay cached")
       ->check(CLI::Range(0, 1 << 20));
   command.add_option("--window", run.window, "Latest tokens that stay cached")->check(CLI::Range(1, 1 << 30));
@@ -52,6 +53,7 @@ CLI::App* add_logits(CLI::App& app, LogitsOptions& options) {
   CLI::App* command =
       app.add_subcommand("logits", "Write the logits after every token to a safetensors file");
   add_run_options(*command, options.run);
+  command->get_option("--model")->required();
   command
       ->add_option(
           "--tokens", options.tokens,
@@ -71,6 +73,7 @@ CLI::App* add_logits(CLI::App& app, LogitsOptions& options) {
 CLI::App* add_perplexity(CLI::App& app, PerplexityOptions& options) {
   CLI::App* command = app.add_subcommand("perplexity", "Score a text as one stream");
   add_run_options(*command, options.run);
+  command->get_option("--model")->required();
   command->add_option("--text", options.text, "UTF-8 text file")->required();
   command
       ->add_option(
@@ -93,6 +96,32 @@ CLI::App* add_perplexity(CLI::App& app, PerplexityOptions& options) {
   return command;
 }
 
+CLI::App* add_throughput(CLI::App& app, ThroughputOptions& options) {
+  CLI::App* command = app.add_subcommand("throughput", "Measure speed and memory");
+  add_run_options(*command, options.run);
+  options.run.cache_dtype = "f16";
+  command->get_option("--cache-dtype")->default_val("f16");
+  command->add_option("--random", options.random,
+                      "Random weights instead of --model: tinyllama, llama-7b, llama-30b or a config.json");
+  command->add_option("--layer-types", options.layer_types,
+                      "Of --random: as in config.json, plain, or w=N (N warmup layers)");
+  command->add_option("--batch", options.batch, "Streams side by side")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--prompt", options.prompt_tokens, "Tokens of a prompt that every stream reads first")
+      ->check(CLI::Range(0, 1 << 24))
+      ->capture_default_str();
+  command->add_option("--tokens", options.tokens, "Tokens that every stream decodes")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  command->add_option("--skip", options.skip, "Move the streams on by this many positions before they decode")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 60));
+  command->add_flag("--fill", options.fill, "Fill the windows first, so that every token evicts one");
+  command->add_flag("--sweep", options.sweep, "Batches of 1 to 64, windows of 256, 1020 and 4096");
+  command->add_flag("--json", options.json, "A JSON object instead of a table");
+  return command;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -105,13 +134,22 @@ int main(int argc, char** argv) {
   LogitsOptions logits;
   PerplexityOptions perplexity;
   const CLI::App* logits_command = add_logits(app, logits);
-  add_perplexity(app, perplexity);
+  const CLI::App* perplexity_command = add_perplexity(app, perplexity);
+  ThroughputOptions throughput;
+  add_throughput(app, throughput);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
   try {
+    if (!logits_command->parsed() && !perplexity_command->parsed()) {
+      const boost::json::object report = condensed::eval::run_throughput(throughput);
+      if (throughput.json) {
+        std::cout << boost::json::serialize(report) << std::endl;
+      }
+      return 0;
+    }
     const boost::json::object report = logits_command->parsed() ? condensed::eval::run_logits(logits)
                                                                 : condensed::eval::run_perplexity(perplexity);
     std::cout << boost::json::serialize(report) << std::endl;

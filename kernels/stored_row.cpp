@@ -32,8 +32,8 @@ struct NibblePlace {
 };
 
 NibblePlace nibble_place(std::int64_t i) {
-  const std::int64_t nibble = i % kQ4Block / 16;
-  return {i / kQ4Block * (kQ4Block / 2) + i % 16 * 4 + nibble / 2, static_cast<int>(nibble % 2 * 4)};
+  const std::int64_t nibble = i % kQ4Block / 32;
+  return {i / kQ4Block * (kQ4Block / 2) + i % 32 * 2 + nibble / 2, static_cast<int>(nibble % 2 * 4)};
 }
 
 /// To the nearest integer, for |value| < 2^22: the library's function is a call on old processors.

@@ -83,6 +83,11 @@ Rows GroupState::stage(const KvRun& run, const std::byte* data, std::int64_t fir
   if (run.dtype == DType::f32 && padded_ == heads_.head_dim && run.token_stride_bytes % 4 == 0) {
     return {reinterpret_cast<const float*>(row), run.token_stride_bytes / 4};
   }
+  if (run.dtype != DType::q8 && padded_ == heads_.head_dim &&
+      run.token_stride_bytes == row_bytes(run.dtype, heads_.head_dim)) {
+    convert(run.dtype, row, n * padded_, tile_);
+    return {tile_, padded_};
+  }
   for (std::int64_t t = 0; t < n; ++t, row += run.token_stride_bytes) {
     convert(run.dtype, row, heads_.head_dim, tile_ + t * padded_);
   }

@@ -73,6 +73,35 @@ void convert(DType dtype, const std::byte* row, std::int64_t n, float* out) {
   }
 }
 
+void quantise_activations(const float* x, std::int64_t cols, std::int64_t group, std::int16_t* integers,
+                          std::int64_t padded_cols, float* scales) {
+  constexpr float kLimit = 32767;
+  constexpr float kSmallest =
+      1e-30F;  // below, a group counts as zeros: the inverse of its scale would overflow
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  for (std::int64_t first = 0; first < padded_cols; first += group) {
+    // As integers, so that a NaN is the largest of all and shows in the scale.
+    __m256i largest = _mm256_setzero_si256();
+    for (std::int64_t i = first; i < first + group; i += kLanes) {
+      const __m256i bits = _mm256_castps_si256(load_first(x + i, cols - i));
+      largest = _mm256_max_epi32(largest, _mm256_and_si256(bits, magnitude));
+    }
+    largest = _mm256_max_epi32(largest, _mm256_permute2x128_si256(largest, largest, 1));
+    largest = _mm256_max_epi32(largest, _mm256_shuffle_epi32(largest, 0x4e));
+    largest = _mm256_max_epi32(largest, _mm256_shuffle_epi32(largest, 0xb1));
+    const float limit = _mm256_cvtss_f32(_mm256_castsi256_ps(largest));
+    *scales++ = limit / kLimit;
+    const __m256 inverse = _mm256_set1_ps(limit < kSmallest ? 0.0F : kLimit / limit);
+    for (std::int64_t i = first; i < first + group; i += 2 * kLanes) {
+      const __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(load_first(x + i, cols - i), inverse));
+      const __m256i high =
+          _mm256_cvtps_epi32(_mm256_mul_ps(load_first(x + i + kLanes, cols - i - kLanes), inverse));
+      const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(integers + i), packed);
+    }
+  }
+}
+
 void rms_norm(const double* x, const float* weight, std::int64_t n, float epsilon, float* out) {
   constexpr std::int64_t kDoubles = 4;
   __m256d squares = _mm256_setzero_pd();

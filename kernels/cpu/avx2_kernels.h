@@ -23,6 +23,10 @@ void convert(DType dtype, const std::byte* row, std::int64_t n, float* out);
 void multiply_f32(const Product& product, float* out);
 void multiply_f32(const Product& product, double* out);
 
+/// One row of Activations: integers: [padded_cols], scales: [padded_cols / group]; group: a multiple of 16.
+void quantise_activations(const float* x, std::int64_t cols, std::int64_t group, std::int16_t* integers,
+                          std::int64_t padded_cols, float* scales);
+
 /// out = x / sqrt(mean(x²) + epsilon) · weight; all [n].
 void rms_norm(const double* x, const float* weight, std::int64_t n, float epsilon, float* out);
 

@@ -72,28 +72,60 @@ void CpuBackend::matmul_add(const Matrix& weight, std::span<const float> x, std:
 
 template <typename Out>
 void CpuBackend::multiply(const Product& product, Out* out) const {
-  if (product.weight.dtype == DType::f32) {
+  constexpr bool kAdd = std::is_same_v<Out, double>;
+  const DType dtype = product.weight.dtype;
+  if (dtype == DType::f32) {
     avx2::multiply_f32(product, out);
-  } else if constexpr (std::is_same_v<Out, float>) {
-    simd_.multiply(product, out);
+  } else if (dtype == DType::q8 || dtype == DType::q4) {
+    if constexpr (kAdd) {
+      simd_.multiply_add_quantised(product, out);
+    } else {
+      simd_.multiply_quantised(product, out);
+    }
+  } else if constexpr (kAdd) {
+    simd_.multiply_add_half(product, out);
   } else {
-    simd_.multiply_add(product, out);
+    simd_.multiply_half(product, out);
   }
+}
+
+/// The activations as quantised weights need them; nothing for other weights.
+Activations CpuBackend::quantise(const MatrixView& weight, std::span<const float> x, std::int64_t rows) {
+  if (weight.dtype != DType::q8 && weight.dtype != DType::q4) {
+    return {};
+  }
+  const std::int64_t group = weight.dtype == DType::q8 ? kQ8Group : kQ4Group;
+  const std::int64_t blocks = (weight.cols + 4 * group - 1) / (4 * group);
+  const std::int64_t integer_stride = blocks * 4 * group;
+  const std::int64_t scale_stride = blocks * 4;
+  activation_integers_.resize(static_cast<std::size_t>(rows * integer_stride));
+  activation_scales_.resize(static_cast<std::size_t>(rows * scale_stride));
+  team_.run(rows, range_size(4 * weight.cols), [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      avx2::quantise_activations(x.data() + r * weight.cols, weight.cols, group,
+                                 activation_integers_.data() + r * integer_stride, integer_stride,
+                                 activation_scales_.data() + r * scale_stride);
+    }
+  });
+  return {.integers = activation_integers_.data(),
+          .integer_stride = integer_stride,
+          .scales = activation_scales_.data(),
+          .scale_stride = scale_stride};
 }
 
 template <typename Out>
 void CpuBackend::share_product(const MatrixView& weight, std::span<const float> x, std::span<Out> out) {
   const std::int64_t rows = ssize_of(x) / weight.cols;
   assert(ssize_of(x) == rows * weight.cols && static_cast<std::int64_t>(out.size()) == rows * weight.rows);
-  reserve_scratch(simd_.product_scratch_floats);
-  team_.run(weight.rows, product_range(weight, rows), [&](int thread, std::int64_t begin, std::int64_t end) {
+  const Activations activations = quantise(weight, x, rows);
+  team_.run(weight.rows, product_range(weight, rows), [&](int, std::int64_t begin, std::int64_t end) {
     multiply({.weight = weight,
               .x = x.data(),
+              .activations = activations,
               .rows = rows,
               .begin = begin,
               .end = end,
-              .out_stride = weight.rows,
-              .scratch = scratch_of(thread)},
+              .out_stride = weight.rows},
              out.data() + begin);
   });
 }
@@ -154,21 +186,22 @@ void CpuBackend::swiglu(const Matrix& gate, const Matrix& up, std::span<const fl
   const std::int64_t outputs = gate_view.rows;
   const std::int64_t rows = ssize_of(x) / gate_view.cols;
   assert(up_view.rows == outputs && up_view.cols == gate_view.cols && ssize_of(out) == rows * outputs);
+  assert(up_view.dtype == gate_view.dtype);
+  const Activations activations = quantise(gate_view, x, rows);
   const std::int64_t range = product_range(gate_view, rows);
-  const std::size_t product_floats = simd_.product_scratch_floats;
   const std::int64_t part = rows * std::min(range, outputs);  // of one of the two factors, in float64
-  reserve_scratch(product_floats + static_cast<std::size_t>(4 * part));
+  reserve_scratch(static_cast<std::size_t>(4 * part));
   const auto multiply_range = [&](float* scratch, std::int64_t begin, std::int64_t end) {
-    auto* gates = reinterpret_cast<double*>(scratch + product_floats);
+    auto* gates = reinterpret_cast<double*>(scratch);
     double* ups = gates + part;
     const std::int64_t n = end - begin;
     Product product{.weight = gate_view,
                     .x = x.data(),
+                    .activations = activations,
                     .rows = rows,
                     .begin = begin,
                     .end = end,
-                    .out_stride = n,
-                    .scratch = scratch};
+                    .out_stride = n};
     std::fill_n(gates, 2 * part, 0.0);
     multiply(product, gates);
     product.weight = up_view;

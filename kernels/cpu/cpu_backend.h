@@ -38,6 +38,7 @@ class CpuBackend final : public HostBackend {
   void multiply(const Product& product, Out* out) const;
   template <typename Out>
   void share_product(const MatrixView& weight, std::span<const float> x, std::span<Out> out);
+  Activations quantise(const MatrixView& weight, std::span<const float> x, std::int64_t rows);
   float* scratch_of(int thread) const;
   void reserve_scratch(std::size_t floats);
 
@@ -45,6 +46,8 @@ class CpuBackend final : public HostBackend {
   ThreadTeam team_;
   std::size_t scratch_floats_ = 0;
   std::vector<Memory> scratch_;  // [n_threads], each [scratch_floats_]
+  std::vector<std::int16_t> activation_integers_;
+  std::vector<float> activation_scales_;
 };
 
 }  // namespace condensed::kernels

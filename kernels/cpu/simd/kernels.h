@@ -8,25 +8,39 @@
 /// Kernels that exist once for each instruction set, chosen at run time.
 namespace condensed::kernels {
 
+/// Rows of activations as 16-bit integers in [-32767, 32767] with a scale for every group of a quantised
+/// format: element c is integers[c] · scales[c / group], good to 2^-16 of the group's largest.
+struct Activations {
+  const std::int16_t* integers = nullptr;  // [rows, integer_stride], zeros after the last column
+  std::int64_t integer_stride = 0;         // a multiple of kActivationBlock
+  const float* scales = nullptr;           // [rows, scale_stride], zeros after the last group
+  std::int64_t scale_stride = 0;
+};
+
+/// Four groups of a quantised format.
+template <DType dtype>
+constexpr std::int64_t kActivationBlock = 4 * (dtype == DType::q4 ? kQ4Group : kQ8Group);
+
 /// Outputs [begin, end) of a product x · weightᵀ.
 struct Product {
   MatrixView weight;
   const float* x = nullptr;  // [rows, weight.cols]
+  Activations activations;   // x again, for quantised weights
   std::int64_t rows = 0;
   std::int64_t begin = 0;
   std::int64_t end = 0;
   std::int64_t out_stride = 0;  // elements between the rows of the output
-  float* scratch = nullptr;     // [product_scratch_floats], aligned to 64 bytes
 };
 
+/// Of one instruction set. A product goes to out[r · out_stride + o - begin], which it becomes (float) or is
+/// added to (double). Sums are float32, sixteen lanes of them, in an order that follows from weight.cols
+/// alone and is the same in every set.
 struct SimdKernels {
   const char* name;
-  /// out[r · out_stride + o - begin] = the product (float) or += the product (double), for weights narrower
-  /// than float32, summed in float32 in an order that follows from weight.cols alone: lane l of sixteen adds
-  /// elements l, l + 16, …
-  void (*multiply)(const Product& product, float* out);
-  void (*multiply_add)(const Product& product, double* out);
-  std::size_t product_scratch_floats;
+  void (*multiply_half)(const Product& product, float* out);  // bf16 and f16 weights
+  void (*multiply_add_half)(const Product& product, double* out);
+  void (*multiply_quantised)(const Product& product, float* out);  // q8 and q4 weights
+  void (*multiply_add_quantised)(const Product& product, double* out);
 };
 
 namespace avx2 {

@@ -15,7 +15,7 @@ constexpr std::int64_t kLanes = 16;
 #ifdef __AVX512F__
 
 using Part = __m512;
-using Words = __m512i;
+using Ints = __m512i;  // of 16 bits, or of 32 once pairs are multiplied
 constexpr int kPartLanes = 16;
 constexpr int kRegisters = 32;
 
@@ -49,16 +49,28 @@ static inline Part from_bf16(const std::byte* data) {
 static inline Part from_f16(const std::byte* data) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(data)));
 }
-static inline Part from_i8(const std::byte* data) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data))));
-}
-static inline Words load_words(const std::byte* data) {
+static inline Ints load_ints(const void* data) {
   return _mm512_loadu_si512(data);
 }
-/// Nibble k of every word, as a signed number.
-static inline Part from_nibble(Words words, int k) {
-  const Part values = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
-  return _mm512_permutexvar_ps(_mm512_srli_epi32(words, static_cast<unsigned>(4 * k)), values);
+static inline void store_ints(void* data, Ints value) {
+  _mm512_storeu_si512(data, value);
+}
+static inline Ints widen_i8(const std::byte* data) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(data)));
+}
+/// Nibble k of every 16-bit word, with its sign.
+static inline Ints nibbles(Ints words, int k) {
+  return _mm512_srai_epi16(_mm512_slli_epi16(words, static_cast<unsigned>(12 - 4 * k)), 12);
+}
+/// Lane l: a[2l] · b[2l] + a[2l + 1] · b[2l + 1]
+static inline Ints multiply_pairs(Ints a, Ints b) {
+  return _mm512_madd_epi16(a, b);
+}
+static inline Ints add_ints(Ints a, Ints b) {
+  return _mm512_add_epi32(a, b);
+}
+static inline Part to_float(Ints x) {
+  return _mm512_cvtepi32_ps(x);
 }
 /// Eight lanes whose sum is that of all: lane l is l + (l + 8).
 static inline __m256 folded(const Part* parts) {
@@ -68,7 +80,7 @@ static inline __m256 folded(const Part* parts) {
 #else
 
 using Part = __m256;
-using Words = __m256i;
+using Ints = __m256i;  // of 16 bits, or of 32 once pairs are multiplied
 constexpr int kPartLanes = 8;
 constexpr int kRegisters = 16;
 
@@ -103,15 +115,28 @@ static inline Part from_bf16(const std::byte* data) {
 static inline Part from_f16(const std::byte* data) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data)));
 }
-static inline Part from_i8(const std::byte* data) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(data))));
+static inline Ints load_ints(const void* data) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(data));
 }
-static inline Words load_words(const std::byte* data) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data));
+static inline void store_ints(void* data, Ints value) {
+  _mm256_storeu_si256(static_cast<__m256i*>(data), value);
 }
-/// Nibble k of every word, as a signed number.
-static inline Part from_nibble(Words words, int k) {
-  return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(words, 28 - 4 * k), 28));
+static inline Ints widen_i8(const std::byte* data) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data)));
+}
+/// Nibble k of every 16-bit word, with its sign.
+static inline Ints nibbles(Ints words, int k) {
+  return _mm256_srai_epi16(_mm256_slli_epi16(words, 12 - 4 * k), 12);
+}
+/// Lane l: a[2l] · b[2l] + a[2l + 1] · b[2l + 1]
+static inline Ints multiply_pairs(Ints a, Ints b) {
+  return _mm256_madd_epi16(a, b);
+}
+static inline Ints add_ints(Ints a, Ints b) {
+  return _mm256_add_epi32(a, b);
+}
+static inline Part to_float(Ints x) {
+  return _mm256_cvtepi32_ps(x);
 }
 /// Eight lanes whose sum is that of all: lane l is l + (l + 8).
 static inline __m256 folded(const Part* parts) {
@@ -134,9 +159,8 @@ static inline float from_f16(std::uint16_t bits) {
   return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
 }
 
-/// Four f16 numbers as float32; out: aligned to 16 bytes.
-static inline void from_four_f16(const std::byte* data, float* out) {
-  _mm_store_ps(out, _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(data))));
+static inline __m128 four_f16(const std::byte* data) {
+  return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(data)));
 }
 
 }  // namespace condensed::kernels::CONDENSED_SIMD

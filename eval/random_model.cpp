@@ -1,0 +1,96 @@
+#include "eval/random_model.h"
+
+#include <charconv>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include <boost/json.hpp>
+
+#include "engine/input_error.h"
+#include "engine/random_weights.h"
+
+namespace condensed::eval {
+
+namespace json = boost::json;
+using engine::InputError;
+
+namespace {
+
+struct NamedShape {
+  std::string_view name;
+  int layers;
+  int hidden;
+  int heads;
+  int kv_heads;
+  int intermediate;
+};
+constexpr NamedShape kShapes[] = {{"tinyllama", 22, 2048, 32, 4, 5632},
+                                  {"llama-7b", 32, 4096, 32, 32, 11008},
+                                  {"llama-30b", 60, 6656, 52, 52, 17920}};
+
+json::object config_of(const std::string& shape) {
+  for (const NamedShape& named : kShapes) {
+    if (named.name == shape) {
+      return {{"model_type", "lckv-llama"},
+              {"vocab_size", 32000},
+              {"hidden_size", named.hidden},
+              {"intermediate_size", named.intermediate},
+              {"num_hidden_layers", named.layers},
+              {"num_attention_heads", named.heads},
+              {"num_key_value_heads", named.kv_heads},
+              {"rms_norm_eps", 1e-5}};
+    }
+  }
+  std::ifstream file(shape);
+  std::stringstream text;
+  text << file.rdbuf();
+  boost::system::error_code error;
+  json::value config = json::parse(text.str(), error);
+  if (!file || error || !config.is_object()) {
+    throw InputError("random shape \"" + shape +
+                     "\": expected tinyllama, llama-7b, llama-30b or the path of a config.json");
+  }
+  return std::move(config.get_object());
+}
+
+/// The paper's sandwich (arXiv 2405.10637, section 2.2): N warmup layers, half of them below, half above.
+std::string sandwich(int n_layers, const std::string& text) {
+  int warmup = -1;
+  const char* end = text.data() + text.size();
+  const auto [parsed, error] = std::from_chars(text.data() + 2, end, warmup);
+  if (error != std::errc() || parsed != end || warmup < 0 || warmup % 2 != 0 || warmup > n_layers - 1) {
+    throw InputError("layer types \"" + text + "\": expected w=N with an even N from 0 to " +
+                     std::to_string(n_layers - 1));
+  }
+  std::string types;
+  const int above = n_layers - warmup / 2;  // the first warmup layer above
+  for (int layer = 0; layer < n_layers; ++layer) {
+    const bool condensed = layer >= warmup / 2 && layer < above;
+    types += (layer > 0 ? "_" : "") + std::to_string(condensed ? above - 1 : layer);
+  }
+  return types;
+}
+
+}  // namespace
+
+std::shared_ptr<engine::Model> random_model(const std::string& shape, const std::string& layer_types,
+                                            const engine::WeightFormat& format,
+                                            std::unique_ptr<kernels::Backend> backend) {
+  json::object config = config_of(shape);
+  if (layer_types == "plain") {
+    config.erase("layer_types");
+  } else if (layer_types.starts_with("w=")) {
+    const json::value* layers = config.if_contains("num_hidden_layers");
+    const auto* n_layers = layers != nullptr ? layers->if_int64() : nullptr;
+    config["layer_types"] = sandwich(n_layers != nullptr ? static_cast<int>(*n_layers) : 0, layer_types);
+  } else if (!layer_types.empty()) {
+    config["layer_types"] = layer_types;
+  }
+  config.erase("quantization_config");
+  return engine::make_model(
+      shape, std::make_unique<engine::RandomWeights>(engine::parse_model_config(config, shape), format),
+      std::move(backend));
+}
+
+}  // namespace condensed::eval
