@@ -14,9 +14,10 @@ namespace {
 // A range of a loop is at least this much work, and a loop of less than that stays on one thread. Units:
 // about the time of one multiply-add that reads its weight from the second-level cache.
 constexpr std::int64_t kRangeWork = 32 * 1024;
-// A range's weights are read once for each block of rows: they should stay in the second-level cache.
-constexpr std::int64_t kRangeBytes = 256 * 1024;
-constexpr std::int64_t kOutputBlock = 24;  // a multiple of every kernel's block of outputs
+// Ranges for each thread when there is work for more: few, since each is a stream through memory that has to get
+// going; several, since a thread may be held up.
+constexpr std::int64_t kRangesPerThread = 6;
+constexpr std::int64_t kOutputBlock = 4;  // outputs that the product kernels take at once
 
 std::int64_t ssize_of(std::span<const float> x) {
   return static_cast<std::int64_t>(x.size());
@@ -27,10 +28,10 @@ std::int64_t range_size(std::int64_t work_per_item) {
 }
 
 // How many outputs of a product make a range.
-std::int64_t product_range(const MatrixView& weight, std::int64_t rows) {
-  const std::int64_t by_work = range_size(rows * weight.cols);
-  const std::int64_t by_bytes = std::max<std::int64_t>(1, kRangeBytes / row_bytes(weight.dtype, weight.cols));
-  return (std::min(by_work, by_bytes) + kOutputBlock - 1) / kOutputBlock * kOutputBlock;
+std::int64_t product_range(const MatrixView& weight, std::int64_t rows, int n_threads) {
+  const std::int64_t fair = weight.rows / (kRangesPerThread * n_threads);
+  const std::int64_t outputs = std::max(fair, range_size(rows * weight.cols));
+  return (outputs + kOutputBlock - 1) / kOutputBlock * kOutputBlock;
 }
 
 }  // namespace
@@ -118,7 +119,7 @@ void CpuBackend::share_product(const MatrixView& weight, std::span<const float> 
   const std::int64_t rows = ssize_of(x) / weight.cols;
   assert(ssize_of(x) == rows * weight.cols && static_cast<std::int64_t>(out.size()) == rows * weight.rows);
   const Activations activations = quantise(weight, x, rows);
-  team_.run(weight.rows, product_range(weight, rows), [&](int, std::int64_t begin, std::int64_t end) {
+  team_.run(weight.rows, product_range(weight, rows, team_.size()), [&](int, std::int64_t begin, std::int64_t end) {
     multiply({.weight = weight,
               .x = x.data(),
               .activations = activations,
@@ -188,7 +189,7 @@ void CpuBackend::swiglu(const Matrix& gate, const Matrix& up, std::span<const fl
   assert(up_view.rows == outputs && up_view.cols == gate_view.cols && ssize_of(out) == rows * outputs);
   assert(up_view.dtype == gate_view.dtype);
   const Activations activations = quantise(gate_view, x, rows);
-  const std::int64_t range = product_range(gate_view, rows);
+  const std::int64_t range = product_range(gate_view, rows, team_.size());
   const std::int64_t part = rows * std::min(range, outputs);  // of one of the two factors, in float64
   reserve_scratch(static_cast<std::size_t>(4 * part));
   const auto multiply_range = [&](float* scratch, std::int64_t begin, std::int64_t end) {
