@@ -7,36 +7,6 @@ namespace condensed::kernels::avx2 {
 
 namespace {
 
-template <DType dtype>
-void convert_all(const std::byte* row, std::int64_t n, float* out) {
-  constexpr std::int64_t kBytes = Stored<dtype>::kBytes;
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    _mm256_storeu_ps(out + i, load_stored<dtype>(row + i * kBytes));
-  }
-  if (i < n) {
-    store_first(out + i, n - i, load_stored_first<dtype>(row + i * kBytes, n - i));
-  }
-}
-
-void convert_q8(const std::byte* row, std::int64_t n, float* out) {
-  const std::byte* scales = row + number_bytes(DType::q8, n);
-  for (std::int64_t first = 0; first < n; first += kQ8Group, scales += 2) {
-    const std::int64_t end = first + kQ8Group < n ? first + kQ8Group : n;
-    std::uint16_t bits;
-    __builtin_memcpy(&bits, scales, sizeof(bits));
-    const __m256 scale = _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
-    std::int64_t i = first;
-    for (; i + kLanes <= end; i += kLanes) {
-      const __m128i integers = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + i));
-      _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(integers)), scale));
-    }
-    for (; i < end; ++i) {
-      out[i] = static_cast<float>(static_cast<std::int8_t>(row[i])) * _mm256_cvtss_f32(scale);
-    }
-  }
-}
-
 // Four elements. The sigmoid is good to float32, the products are not rounded in between.
 __m128 gate_lanes(__m256d gate, __m256d up) {
   const __m256 negated = _mm256_castps128_ps256(_mm256_cvtpd_ps(_mm256_sub_pd(_mm256_setzero_pd(), gate)));
@@ -57,21 +27,6 @@ Halves rotate_lanes(Halves x, __m256 cosines, __m256 sines) {
 }
 
 }  // namespace
-
-void convert(DType dtype, const std::byte* row, std::int64_t n, float* out) {
-  switch (dtype) {
-    case DType::f32:
-      return convert_all<DType::f32>(row, n, out);
-    case DType::bf16:
-      return convert_all<DType::bf16>(row, n, out);
-    case DType::f16:
-      return convert_all<DType::f16>(row, n, out);
-    case DType::q8:
-      return convert_q8(row, n, out);
-    case DType::q4:
-      return;  // weights only
-  }
-}
 
 void quantise_activations(const float* x, std::int64_t cols, std::int64_t group, std::int16_t* integers,
                           std::int64_t padded_cols, float* scales) {

@@ -15,9 +15,6 @@
 /// added pairwise. What would be faster in wider registers is in simd/.
 namespace condensed::kernels::avx2 {
 
-/// out[i] = number i of a stored row of n; any dtype but q4.
-void convert(DType dtype, const std::byte* row, std::int64_t n, float* out);
-
 /// out[r · out_stride + o - begin] = (float) or += (double) the product with f32 weights, summed in float64:
 /// who keeps weights in 32 bits wants the digits, and the memory is the limit all the same.
 void multiply_f32(const Product& product, float* out);
@@ -35,22 +32,5 @@ void rotate(const float* x, const float* angles, std::int64_t head_dim, float* o
 
 /// out = gate · sigmoid(gate) · up; [n].
 void swiglu(const double* gate, const double* up, std::int64_t n, float* out);
-
-/// The query heads that share one key-value head, in one row.
-struct AttentionGroup {
-  const float* queries_stream = nullptr;  // [group, head_dim]
-  const float* queries_sink = nullptr;    // [group, head_dim]
-  const KvRun* runs = nullptr;            // [n_runs]
-  std::int64_t n_runs = 0;
-  std::int64_t kv_head = 0;
-  std::int64_t group = 0;
-  std::int64_t head_dim = 0;
-  float* out = nullptr;  // [group, head_dim]
-};
-
-std::size_t attention_scratch_floats(std::int64_t group, std::int64_t head_dim);
-
-/// scratch: [attention_scratch_floats()], aligned to 32 bytes.
-void attend(const AttentionGroup& heads, float* scratch);
 
 }  // namespace condensed::kernels::avx2

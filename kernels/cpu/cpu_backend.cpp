@@ -14,8 +14,8 @@ namespace {
 // A range of a loop is at least this much work, and a loop of less than that stays on one thread. Units:
 // about the time of one multiply-add that reads its weight from the second-level cache.
 constexpr std::int64_t kRangeWork = 32 * 1024;
-// Ranges for each thread when there is work for more: few, since each is a stream through memory that has to get
-// going; several, since a thread may be held up.
+// Ranges for each thread when there is work for more: few, since each is a stream through memory that has to
+// get going; several, since a thread may be held up.
 constexpr std::int64_t kRangesPerThread = 6;
 constexpr std::int64_t kOutputBlock = 4;  // outputs that the product kernels take at once
 
@@ -32,6 +32,11 @@ std::int64_t product_range(const MatrixView& weight, std::int64_t rows, int n_th
   const std::int64_t fair = weight.rows / (kRangesPerThread * n_threads);
   const std::int64_t outputs = std::max(fair, range_size(rows * weight.cols));
   return (outputs + kOutputBlock - 1) / kOutputBlock * kOutputBlock;
+}
+
+std::size_t attention_scratch_floats(std::int64_t group, std::int64_t head_dim) {
+  const std::int64_t padded = (head_dim + 15) / 16 * 16;
+  return static_cast<std::size_t>((3 * group + kAttentionTile) * padded + group * (kAttentionTile + 2));
 }
 
 }  // namespace
@@ -119,16 +124,17 @@ void CpuBackend::share_product(const MatrixView& weight, std::span<const float> 
   const std::int64_t rows = ssize_of(x) / weight.cols;
   assert(ssize_of(x) == rows * weight.cols && static_cast<std::int64_t>(out.size()) == rows * weight.rows);
   const Activations activations = quantise(weight, x, rows);
-  team_.run(weight.rows, product_range(weight, rows, team_.size()), [&](int, std::int64_t begin, std::int64_t end) {
-    multiply({.weight = weight,
-              .x = x.data(),
-              .activations = activations,
-              .rows = rows,
-              .begin = begin,
-              .end = end,
-              .out_stride = weight.rows},
-             out.data() + begin);
-  });
+  team_.run(weight.rows, product_range(weight, rows, team_.size()),
+            [&](int, std::int64_t begin, std::int64_t end) {
+              multiply({.weight = weight,
+                        .x = x.data(),
+                        .activations = activations,
+                        .rows = rows,
+                        .begin = begin,
+                        .end = end,
+                        .out_stride = weight.rows},
+                       out.data() + begin);
+            });
 }
 
 void CpuBackend::rotate(std::span<const float> x, std::span<const float> angles, int head_dim,
@@ -154,7 +160,7 @@ void CpuBackend::attend(const AttentionShape& shape, std::span<const float> quer
   const std::int64_t group_size = group * shape.head_dim;
   assert(ssize_of(out) == rows * shape.n_heads * shape.head_dim);
   assert(queries_stream.size() == out.size() && queries_sink.size() == out.size());
-  reserve_scratch(avx2::attention_scratch_floats(group, shape.head_dim));
+  reserve_scratch(attention_scratch_floats(group, shape.head_dim));
 
   std::int64_t n_tokens = 0;
   for (const KvRun& run : runs) {
@@ -167,7 +173,7 @@ void CpuBackend::attend(const AttentionShape& shape, std::span<const float> quer
               for (std::int64_t item = begin; item < end; ++item) {
                 const std::int64_t row = item / shape.n_kv_heads;
                 const std::int64_t at = item * group_size;
-                avx2::attend({.queries_stream = queries_stream.data() + at,
+                simd_.attend({.queries_stream = queries_stream.data() + at,
                               .queries_sink = queries_sink.data() + at,
                               .runs = runs.data() + run_begin[row],
                               .n_runs = run_begin[row + 1] - run_begin[row],

@@ -32,6 +32,21 @@ struct Product {
   std::int64_t out_stride = 0;  // elements between the rows of the output
 };
 
+/// The query heads that share one key-value head, in one row. scratch: with head_dim rounded up to 16 lanes,
+/// 3 · group + kAttentionTile rows of that, kAttentionTile + 2 numbers for each head of the group.
+struct AttentionGroup {
+  const float* queries_stream = nullptr;  // [group, head_dim]
+  const float* queries_sink = nullptr;    // [group, head_dim]
+  const KvRun* runs = nullptr;            // [n_runs]
+  std::int64_t n_runs = 0;
+  std::int64_t kv_head = 0;
+  std::int64_t group = 0;
+  std::int64_t head_dim = 0;
+  float* out = nullptr;  // [group, head_dim]
+};
+
+constexpr std::int64_t kAttentionTile = 32;  // tokens looked at together
+
 /// Of one instruction set. A product goes to out[r · out_stride + o - begin], which it becomes (float) or is
 /// added to (double). Sums are float32, sixteen lanes of them, in an order that follows from weight.cols
 /// alone and is the same in every set.
@@ -41,6 +56,7 @@ struct SimdKernels {
   void (*multiply_add_half)(const Product& product, double* out);
   void (*multiply_quantised)(const Product& product, float* out);  // q8 and q4 weights
   void (*multiply_add_quantised)(const Product& product, double* out);
+  void (*attend)(const AttentionGroup& heads, float* scratch);  // see AttentionGroup
 };
 
 namespace avx2 {

@@ -42,6 +42,17 @@ static inline Part multiply_add(Part a, Part b, Part c) {
 static inline Part multiply(Part a, Part b) {
   return _mm512_mul_ps(a, b);
 }
+static inline Part divide(Part a, Part b) {
+  return _mm512_div_ps(a, b);
+}
+/// The first n lanes; any n.
+static inline void store_first(float* x, std::int64_t n, Part value) {
+  const std::int64_t in_range = n < 0 ? 0 : n > kPartLanes ? kPartLanes : n;
+  _mm512_mask_storeu_ps(x, static_cast<__mmask16>((1U << in_range) - 1U), value);
+}
+static inline Part from_i8(const std::byte* data) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data))));
+}
 static inline Part from_bf16(const std::byte* data) {
   const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
@@ -108,6 +119,18 @@ static inline Part multiply_add(Part a, Part b, Part c) {
 static inline Part multiply(Part a, Part b) {
   return _mm256_mul_ps(a, b);
 }
+static inline Part divide(Part a, Part b) {
+  return _mm256_div_ps(a, b);
+}
+/// The first n lanes; any n.
+static inline void store_first(float* x, std::int64_t n, Part value) {
+  const std::int64_t in_range = n < 0 ? 0 : n > kPartLanes ? kPartLanes : n;
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  _mm256_maskstore_ps(x, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(in_range)), lane), value);
+}
+static inline Part from_i8(const std::byte* data) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(data))));
+}
 static inline Part from_bf16(const std::byte* data) {
   const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
@@ -153,6 +176,18 @@ static inline float sum_lanes(const Part* parts) {
   const __m256 pairs = _mm256_hadd_ps(lanes, lanes);
   const __m256 quads = _mm256_hadd_ps(pairs, pairs);
   return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(quads), _mm256_extractf128_ps(quads, 1)));
+}
+
+/// The sums over the lanes of a, b, c and d: ((0+1)+(2+3)) + ((4+5)+(6+7)) of each.
+static inline __m128 sum_lanes(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256 quads = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+  return _mm_add_ps(_mm256_castps256_ps128(quads), _mm256_extractf128_ps(quads, 1));
+}
+
+static inline std::uint16_t bits_at(const std::byte* at) {
+  std::uint16_t bits;
+  __builtin_memcpy(&bits, at, sizeof(bits));
+  return bits;
 }
 
 static inline float from_f16(std::uint16_t bits) {

@@ -1,14 +1,15 @@
-#include <immintrin.h>
+// Attention of the query heads that share a key-value head, over runs of cached tokens.
 
-#include "kernels/cpu/avx2_kernels.h"
-#include "kernels/cpu/avx2_vector.h"
+#include "kernels/cpu/exp_lanes.h"
+#include "kernels/cpu/simd/kernels.h"
+#include "kernels/cpu/simd/lanes.h"
 
-namespace condensed::kernels::avx2 {
+namespace condensed::kernels::CONDENSED_SIMD {
 
 namespace {
 
-// Tokens looked at together: their keys or values fit the first-level cache as float32.
-constexpr std::int64_t kTile = 32;
+// Their keys or values fit the first-level cache as float32.
+constexpr std::int64_t kTile = kAttentionTile;
 constexpr std::int64_t kTokensInBlock = 4;
 
 std::int64_t pad(std::int64_t n) {
@@ -45,12 +46,12 @@ class GroupState {
 };
 
 void stage_queries(const AttentionGroup& heads, const float* queries, std::int64_t padded, float* out) {
-  const __m256 scale =
-      _mm256_div_ps(_mm256_set1_ps(1.0F), _mm256_sqrt_ps(_mm256_set1_ps(static_cast<float>(heads.head_dim))));
+  const __m128 root = _mm_sqrt_ss(_mm_set_ss(static_cast<float>(heads.head_dim)));
+  const float scale = _mm_cvtss_f32(_mm_div_ss(_mm_set_ss(1.0F), root));
   for (std::int64_t g = 0; g < heads.group; ++g) {
-    for (std::int64_t d = 0; d < padded; d += kLanes) {
-      const __m256 query = load_first(queries + g * heads.head_dim + d, heads.head_dim - d);
-      _mm256_store_ps(out + g * padded + d, _mm256_mul_ps(query, scale));
+    for (std::int64_t d = 0; d < padded; d += kPartLanes) {
+      const Part query = load_first(queries + g * heads.head_dim + d, heads.head_dim - d);
+      store(out + g * padded + d, multiply(query, broadcast(&scale)));
     }
   }
 }
@@ -77,19 +78,69 @@ GroupState::GroupState(const AttentionGroup& heads, float* scratch)
   }
 }
 
+// One stored row of n numbers as float32. Of `out`, whole parts are written at most up to the padding, which
+// a row leaves zero.
+template <DType dtype>
+[[gnu::always_inline]] inline void stage_row(const std::byte* row, std::int64_t n, float* out) {
+  if constexpr (dtype == DType::f32) {
+    for (std::int64_t d = 0; d < n; d += kPartLanes) {
+      store(out + d, load_first(reinterpret_cast<const float*>(row) + d, n - d));
+    }
+  } else if constexpr (dtype == DType::q8) {
+    const std::byte* scales = row + n;
+    std::int64_t d = 0;
+    for (; d + kPartLanes <= n; d += kPartLanes) {
+      const float scale = from_f16(bits_at(scales + d / kQ8Group * 2));
+      store(out + d, multiply(from_i8(row + d), broadcast(&scale)));
+    }
+    for (; d < n; ++d) {
+      out[d] =
+          static_cast<float>(static_cast<std::int8_t>(row[d])) * from_f16(bits_at(scales + d / kQ8Group * 2));
+    }
+  } else {
+    std::int64_t d = 0;
+    for (; d + kPartLanes <= n; d += kPartLanes) {
+      store(out + d, dtype == DType::bf16 ? from_bf16(row + 2 * d) : from_f16(row + 2 * d));
+    }
+    if (d < n) {
+      alignas(64) std::byte rest[2 * kPartLanes] = {};
+      __builtin_memcpy(rest, row + 2 * d, static_cast<std::size_t>(2 * (n - d)));
+      store(out + d, dtype == DType::bf16 ? from_bf16(rest) : from_f16(rest));
+    }
+  }
+}
+
+template <DType dtype>
+void stage_rows(const std::byte* row, std::int64_t stride_bytes, std::int64_t n_rows, std::int64_t n,
+                std::int64_t padded, float* out) {
+  for (std::int64_t t = 0; t < n_rows; ++t) {
+    stage_row<dtype>(row + t * stride_bytes, n, out + t * padded);
+  }
+}
+
 // n tokens as float32: in place where they are that already, else converted once for all heads of the group.
 Rows GroupState::stage(const KvRun& run, const std::byte* data, std::int64_t first, std::int64_t n) {
-  const std::byte* row = data + heads_.kv_head * run.head_stride_bytes + first * run.token_stride_bytes;
-  if (run.dtype == DType::f32 && padded_ == heads_.head_dim && run.token_stride_bytes % 4 == 0) {
-    return {reinterpret_cast<const float*>(row), run.token_stride_bytes / 4};
-  }
-  if (run.dtype != DType::q8 && padded_ == heads_.head_dim &&
-      run.token_stride_bytes == row_bytes(run.dtype, heads_.head_dim)) {
-    convert(run.dtype, row, n * padded_, tile_);
-    return {tile_, padded_};
-  }
-  for (std::int64_t t = 0; t < n; ++t, row += run.token_stride_bytes) {
-    convert(run.dtype, row, heads_.head_dim, tile_ + t * padded_);
+  const std::int64_t stride = run.token_stride_bytes;
+  const std::byte* row = data + heads_.kv_head * run.head_stride_bytes + first * stride;
+  const std::int64_t head_dim = heads_.head_dim;
+  switch (run.dtype) {
+    case DType::f32:
+      if (padded_ == head_dim && stride % 4 == 0) {
+        return {reinterpret_cast<const float*>(row), stride / 4};
+      }
+      stage_rows<DType::f32>(row, stride, n, head_dim, padded_, tile_);
+      break;
+    case DType::bf16:
+      stage_rows<DType::bf16>(row, stride, n, head_dim, padded_, tile_);
+      break;
+    case DType::f16:
+      stage_rows<DType::f16>(row, stride, n, head_dim, padded_, tile_);
+      break;
+    case DType::q8:
+      stage_rows<DType::q8>(row, stride, n, head_dim, padded_, tile_);
+      break;
+    case DType::q4:
+      break;  // weights only
   }
   return {tile_, padded_};
 }
@@ -100,33 +151,48 @@ template <int n_heads>
 void score(const float* queries, std::int64_t padded, Rows keys, std::int64_t n_tokens, float* scores) {
   for (std::int64_t t = 0; t < n_tokens; t += kTokensInBlock) {
     const float* key[kTokensInBlock];
-    __m256 sums[n_heads][kTokensInBlock];
 #pragma GCC unroll 4
     for (int i = 0; i < kTokensInBlock; ++i) {
       key[i] = keys.data + (t + i < n_tokens ? t + i : t) * keys.stride;
-#pragma GCC unroll 4
-      for (int h = 0; h < n_heads; ++h) {
-        sums[h][i] = _mm256_setzero_ps();
-      }
     }
-    for (std::int64_t d = 0; d < padded; d += kLanes) {
-      __m256 query[n_heads];
+    Part totals[n_heads][kTokensInBlock][kParts];
+#pragma GCC unroll 2
+    for (int p = 0; p < kParts; ++p) {
+      Part sums[n_heads][kTokensInBlock];
 #pragma GCC unroll 4
-      for (int h = 0; h < n_heads; ++h) {
-        query[h] = _mm256_load_ps(queries + h * padded + d);
+      for (int i = 0; i < kTokensInBlock; ++i) {
+#pragma GCC unroll 4
+        for (int h = 0; h < n_heads; ++h) {
+          sums[h][i] = zero();
+        }
+      }
+      for (std::int64_t d = p * kPartLanes; d < padded; d += kLanes) {
+        Part query[n_heads];
+#pragma GCC unroll 4
+        for (int h = 0; h < n_heads; ++h) {
+          query[h] = load(queries + h * padded + d);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kTokensInBlock; ++i) {
+          const Part k = load(key[i] + d);
+#pragma GCC unroll 4
+          for (int h = 0; h < n_heads; ++h) {
+            sums[h][i] = multiply_add(query[h], k, sums[h][i]);
+          }
+        }
       }
 #pragma GCC unroll 4
       for (int i = 0; i < kTokensInBlock; ++i) {
-        const __m256 k = _mm256_loadu_ps(key[i] + d);
 #pragma GCC unroll 4
         for (int h = 0; h < n_heads; ++h) {
-          sums[h][i] = _mm256_fmadd_ps(query[h], k, sums[h][i]);
+          totals[h][i][p] = sums[h][i];
         }
       }
     }
 #pragma GCC unroll 4
     for (int h = 0; h < n_heads; ++h) {
-      _mm_store_ps(scores + h * kTile + t, sum_lanes(sums[h][0], sums[h][1], sums[h][2], sums[h][3]));
+      _mm_store_ps(scores + h * kTile + t, sum_lanes(folded(totals[h][0]), folded(totals[h][1]),
+                                                     folded(totals[h][2]), folded(totals[h][3])));
     }
   }
 }
@@ -135,11 +201,11 @@ void score(const float* queries, std::int64_t padded, Rows keys, std::int64_t n_
 void GroupState::softmax(std::int64_t head, std::int64_t n) {
   float* scores = scores_ + head * kTile;
   const __m256 lowest = _mm256_set1_ps(-__builtin_inff());
-  for (std::int64_t t = n; t < pad(n); ++t) {
+  for (std::int64_t t = n; t < (n + 7) / 8 * 8; ++t) {
     scores[t] = -__builtin_inff();
   }
   __m256 tile_highest = lowest;
-  for (std::int64_t t = 0; t < n; t += kLanes) {
+  for (std::int64_t t = 0; t < n; t += 8) {
     tile_highest = _mm256_max_ps(tile_highest, _mm256_load_ps(scores + t));
   }
   tile_highest = _mm256_max_ps(tile_highest, _mm256_permute2f128_ps(tile_highest, tile_highest, 1));
@@ -150,44 +216,46 @@ void GroupState::softmax(std::int64_t head, std::int64_t n) {
   const __m256 highest = _mm256_max_ps(old_highest, tile_highest);
   const __m256 correction = exp_lanes(_mm256_sub_ps(old_highest, highest));
   __m256 total = _mm256_setzero_ps();
-  for (std::int64_t t = 0; t < n; t += kLanes) {
+  for (std::int64_t t = 0; t < n; t += 8) {
     const __m256 weight = exp_lanes(_mm256_sub_ps(_mm256_load_ps(scores + t), highest));
     _mm256_store_ps(scores + t, weight);
     total = _mm256_add_ps(total, weight);
   }
-  totals_[head] = totals_[head] * _mm256_cvtss_f32(correction) + sum_lanes(total);
+  totals_[head] =
+      totals_[head] * _mm256_cvtss_f32(correction) + _mm_cvtss_f32(sum_lanes(total, total, total, total));
   highest_[head] = _mm256_cvtss_f32(highest);
-  for (std::int64_t d = 0; d < padded_; d += kLanes) {
+  const float factor = _mm256_cvtss_f32(correction);
+  for (std::int64_t d = 0; d < padded_; d += kPartLanes) {
     float* sum = sums_ + head * padded_ + d;
-    _mm256_store_ps(sum, _mm256_mul_ps(_mm256_load_ps(sum), correction));
+    store(sum, multiply(load(sum), broadcast(&factor)));
   }
 }
 
 // sums[h, d] += weights[h, t] · values[t, d] over the tokens of a tile, for n_heads heads and n_vectors
-// vectors of eight d.
+// parts of d.
 template <int n_heads, int n_vectors>
 void add_values(const float* weights, const float* values, std::int64_t stride, std::int64_t n_tokens,
                 float* sums, std::int64_t padded) {
-  __m256 sum[n_heads][n_vectors];
+  Part sum[n_heads][n_vectors];
 #pragma GCC unroll 4
   for (int h = 0; h < n_heads; ++h) {
 #pragma GCC unroll 4
     for (int v = 0; v < n_vectors; ++v) {
-      sum[h][v] = _mm256_load_ps(sums + h * padded + v * kLanes);
+      sum[h][v] = load(sums + h * padded + v * kPartLanes);
     }
   }
   for (std::int64_t t = 0; t < n_tokens; ++t) {
-    __m256 value[n_vectors];
+    Part value[n_vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < n_vectors; ++v) {
-      value[v] = _mm256_loadu_ps(values + t * stride + v * kLanes);
+      value[v] = load(values + t * stride + v * kPartLanes);
     }
 #pragma GCC unroll 4
     for (int h = 0; h < n_heads; ++h) {
-      const __m256 weight = _mm256_broadcast_ss(weights + h * kTile + t);
+      const Part weight = broadcast(weights + h * kTile + t);
 #pragma GCC unroll 4
       for (int v = 0; v < n_vectors; ++v) {
-        sum[h][v] = _mm256_fmadd_ps(weight, value[v], sum[h][v]);
+        sum[h][v] = multiply_add(weight, value[v], sum[h][v]);
       }
     }
   }
@@ -195,7 +263,7 @@ void add_values(const float* weights, const float* values, std::int64_t stride, 
   for (int h = 0; h < n_heads; ++h) {
 #pragma GCC unroll 4
     for (int v = 0; v < n_vectors; ++v) {
-      _mm256_store_ps(sums + h * padded + v * kLanes, sum[h][v]);
+      store(sums + h * padded + v * kPartLanes, sum[h][v]);
     }
   }
 }
@@ -205,10 +273,10 @@ template <int n_heads, int n_vectors>
 void add_all_values(const float* weights, Rows values, std::int64_t n_tokens, float* sums,
                     std::int64_t padded) {
   std::int64_t d = 0;
-  for (; d + n_vectors * kLanes <= padded; d += n_vectors * kLanes) {
+  for (; d + n_vectors * kPartLanes <= padded; d += n_vectors * kPartLanes) {
     add_values<n_heads, n_vectors>(weights, values.data + d, values.stride, n_tokens, sums + d, padded);
   }
-  for (; d < padded; d += kLanes) {
+  for (; d < padded; d += kPartLanes) {
     add_values<n_heads, 1>(weights, values.data + d, values.stride, n_tokens, sums + d, padded);
   }
 }
@@ -245,21 +313,16 @@ void GroupState::add_tile(const KvRun& run, std::int64_t first, std::int64_t n) 
 void GroupState::write_output() const {
   const std::int64_t head_dim = heads_.head_dim;
   for (std::int64_t g = 0; g < heads_.group; ++g) {
-    const __m256 total = _mm256_set1_ps(totals_[g]);
-    for (std::int64_t d = 0; d < head_dim; d += kLanes) {
-      const __m256 sum = _mm256_load_ps(sums_ + g * padded_ + d);
-      store_first(heads_.out + g * head_dim + d, head_dim - d, _mm256_div_ps(sum, total));
+    for (std::int64_t d = 0; d < head_dim; d += kPartLanes) {
+      const Part sum = load(sums_ + g * padded_ + d);
+      store_first(heads_.out + g * head_dim + d, head_dim - d, divide(sum, broadcast(&totals_[g])));
     }
   }
 }
 
 }  // namespace
 
-std::size_t attention_scratch_floats(std::int64_t group, std::int64_t head_dim) {
-  const std::int64_t padded = pad(head_dim);
-  return static_cast<std::size_t>(3 * group * padded + kTile * padded + group * kTile + 2 * group);
-}
-
+void attend(const AttentionGroup& heads, float* scratch);
 void attend(const AttentionGroup& heads, float* scratch) {
   std::int64_t n_tokens = 0;
   for (std::int64_t i = 0; i < heads.n_runs; ++i) {
@@ -280,4 +343,4 @@ void attend(const AttentionGroup& heads, float* scratch) {
   state.write_output();
 }
 
-}  // namespace condensed::kernels::avx2
+}  // namespace condensed::kernels::CONDENSED_SIMD
