@@ -28,7 +28,7 @@ struct Settings {
   std::string kernels = "auto";
   std::string weights = "stored";
   std::string cache = "f16";
-  std::string prefill = "serial";
+  std::string prefill = "auto";
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
   std::int64_t max_line_bytes = 1 << 20;

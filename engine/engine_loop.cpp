@@ -13,11 +13,12 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
       transformer_(*model_, options.max_batch_rows, options.cache_dtype),
       seeds_(std::random_device{}()) {
   if (model_->config.use_sequential) {
-    options_.prompt.mode = PromptMode::serial;
+    options_.prompt.mode = PromptMode::serial;  // the checkpoint says so
   } else if (!model_->plan.cyclic()) {
     options_.prompt.mode = PromptMode::adaptive;  // without cycles one pass over a chunk is exact
   }
   options_.prompt.chunk_tokens = std::min(options_.prompt.chunk_tokens, options_.max_batch_rows);
+  planner_.emplace(*model_, transformer_, options_.prompt);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -84,27 +85,31 @@ bool Engine::Loop::run_commands(bool may_wait) {
 }
 
 /// Chooses what runs in this step: every session that has a token due, and prompts as far as rows are left.
-/// While any session decodes, prompts get one chunk's worth of rows, so that its next token is never far. How
-/// a prompt is cut into chunks depends on that prompt alone; one that does not fit waits for its turn.
+/// While any session decodes, prompts get one chunk's worth of rows, so that its next token is never far. A
+/// chunk that does not fit waits for its turn.
 void Engine::Loop::choose_slices() {
   slices_.clear();
   runners_.clear();
   const PromptOptions& prompt = options_.prompt;
-  const bool decoding = std::any_of(turns_.begin(), turns_.end(), [](const Session* session) {
-    return session->generating() && session->runnable() == 1;
-  });
+  std::int64_t n_decoding = 0;
+  std::int64_t n_busy = 0;
+  for (Session* session : turns_) {
+    session->prepare(prompt.chunk_tokens);
+    const std::int64_t runnable = session->runnable();
+    n_busy += runnable > 0 ? 1 : 0;
+    n_decoding += runnable == 1 && session->generating() ? 1 : 0;
+  }
   std::int64_t rows_left = options_.max_batch_rows;
-  std::int64_t prompt_rows_left = decoding ? prompt.chunk_tokens : rows_left;
+  std::int64_t prompt_rows_left = n_decoding > 0 ? prompt.chunk_tokens : rows_left;
   const std::size_t n_sessions = turns_.size();
   std::size_t first_waiting = n_sessions;
   for (std::size_t turn = 0; turn < n_sessions; ++turn) {
     Session* session = turns_[(next_turn_ + turn) % n_sessions];
-    session->prepare(prompt.chunk_tokens);
     const std::int64_t runnable = session->runnable();
     if (runnable == 0) {
       continue;
     }
-    const std::int64_t n = prompt.slice_tokens(runnable);
+    const std::int64_t n = planner_->slice_tokens(runnable, n_busy - 1);
     if (n > rows_left || (n > 1 && n > prompt_rows_left)) {
       first_waiting = std::min(first_waiting, turn);
       continue;
@@ -127,6 +132,9 @@ bool Engine::Loop::step() {
   }
   transformer_.run(slices_, options_.prompt);
   ++steps_;
+  if (slices_.size() == 1) {
+    planner_->observe(static_cast<std::int64_t>(slices_.front().tokens.size()), transformer_.passes());
+  }
   const auto vocab = static_cast<std::size_t>(model_->config.vocab_size);
   std::span<const float> logits = transformer_.logits();
   for (std::size_t i = 0; i < slices_.size(); ++i) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/prompt_planner.h"
 #include "engine/session.h"
 #include "engine/transformer.h"
 
@@ -66,6 +67,7 @@ class Engine::Loop {
   std::shared_ptr<Model> model_;
   EngineOptions options_;
   Transformer transformer_;
+  std::optional<PromptPlanner> planner_;  // once the loop knows how prompts may be read
 
   std::map<std::string, std::unique_ptr<Session>> sessions_;
   std::vector<Session*> turns_;  // all sessions, in the order of their turns

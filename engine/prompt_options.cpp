@@ -14,6 +14,10 @@ std::int64_t PromptOptions::slice_tokens(std::int64_t n_waiting) const {
 
 PromptOptions parse_prompt_mode(std::string_view text, PromptOptions defaults) {
   constexpr std::string_view prefix = "passes=";
+  if (text == "auto") {
+    defaults.mode = PromptMode::automatic;
+    return defaults;
+  }
   if (text == "serial") {
     defaults.mode = PromptMode::serial;
     return defaults;
@@ -32,7 +36,7 @@ PromptOptions parse_prompt_mode(std::string_view text, PromptOptions defaults) {
     }
   }
   throw InputError("prompt mode '" + std::string(text) +
-                   "': expected serial, adaptive or passes=N with N at least 1");
+                   "': expected auto, serial, adaptive or passes=N with N at least 1");
 }
 
 }  // namespace condensed::engine

@@ -25,7 +25,8 @@ void add_run_options(CLI::App& command, RunOptions& run) {
   command.add_option("--window", run.window, "Latest tokens that stay cached")->check(CLI::Range(1, 1 << 30));
   command
       .add_option("--prefill", run.prefill,
-                  "serial (token by token, exact), adaptive (in chunks, iterated until they stand still) or "
+                  "auto (what costs less), serial (token by token, exact), adaptive (in chunks, iterated "
+                  "until they stand still) or "
                   "passes=N (iterated N times)")
       ->capture_default_str();
   command.add_option("--prompt-chunk", run.prompt_chunk_tokens, "Tokens in a chunk")

@@ -11,6 +11,7 @@ StreamReader::StreamReader(engine::Model& model, const cache::StreamWindow& wind
       prompt_(prompt),
       skip_(skip),
       transformer_(model, prompt.mode == engine::PromptMode::serial ? 1 : prompt.chunk_tokens, cache_dtype),
+      planner_(model, transformer_, prompt),
       cache_(*model.backend, transformer_.cache_shape(), window) {}
 
 void StreamReader::read(std::span<const std::int32_t> tokens, const OnLogits& on_logits) {
@@ -20,7 +21,7 @@ void StreamReader::read(std::span<const std::int32_t> tokens, const OnLogits& on
     if (skip_ > 0 && sinks_left <= 0) {
       cache_.skip(std::exchange(skip_, 0));
     }
-    std::int64_t n = prompt_.slice_tokens(static_cast<std::int64_t>(tokens.size() - done));
+    std::int64_t n = planner_.slice_tokens(static_cast<std::int64_t>(tokens.size() - done), 0);
     if (skip_ > 0) {
       n = std::min(n, sinks_left);
     }

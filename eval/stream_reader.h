@@ -7,6 +7,7 @@
 #include "cache/condensed_cache.h"
 #include "engine/model.h"
 #include "engine/prompt_options.h"
+#include "engine/prompt_planner.h"
 #include "engine/transformer.h"
 
 namespace condensed::eval {
@@ -31,6 +32,7 @@ class StreamReader {
   engine::PromptOptions prompt_;
   std::int64_t skip_;
   engine::Transformer transformer_;
+  engine::PromptPlanner planner_;
   cache::CondensedCache cache_;
 };
 

@@ -12,6 +12,7 @@
 
 #include "engine/host_pages.h"
 #include "engine/input_error.h"
+#include "engine/prompt_planner.h"
 #include "engine/transformer.h"
 #include "eval/commands.h"
 #include "eval/progress.h"
@@ -92,7 +93,8 @@ class Batch {
         const cache::StreamWindow& window)
       : model_(model),
         prompt_(options.run.prompt()),
-        transformer_(model, std::max(batch, batch * chunk()), options.run.cache()),
+        transformer_(model, batch * chunk(), options.run.cache()),
+        planner_(model, transformer_, prompt_),
         random_(1) {
     for (std::int64_t b = 0; b < batch; ++b) {
       caches_.emplace_back(*model.backend, transformer_.cache_shape(), window);
@@ -123,7 +125,7 @@ class Batch {
     std::ranges::generate(prompt, [&] { return token(random_); });
     const auto start = Clock::now();
     for (std::int64_t done = 0; done < n;) {
-      const std::int64_t length = prompt_.slice_tokens(n - done);
+      const std::int64_t length = planner_.slice_tokens(n - done, std::ssize(caches_) - 1);
       slices_.clear();
       for (cache::CondensedCache& cache : caches_) {
         slices_.push_back({.cache = &cache,
@@ -170,6 +172,7 @@ class Batch {
   engine::Model& model_;
   engine::PromptOptions prompt_;
   engine::Transformer transformer_;
+  engine::PromptPlanner planner_;
   std::minstd_rand random_;
   std::vector<cache::CondensedCache> caches_;
   std::vector<std::int32_t> next_;

@@ -12,8 +12,8 @@ namespace condensed::kernels {
 /// f32, bf16, f16: one after another.
 /// q8: the row's integers in [-127, 127], a byte each, then one f16 scale for every 64 of them.
 /// q4: integers in [-8, 7] in blocks of 128, the last one padded, then one f16 scale for every 32 of them. A
-///     block is 32 little-endian words of 16 bits; element 32·k + l is nibble k of word l, two's complement: a
-///     group is two shifts away from its words.
+///     block is 32 little-endian words of 16 bits; element 32·k + l is nibble k of word l, two's complement:
+///     a group is two shifts away from its words.
 /// A number is integer · scale, which float32 holds exactly.
 enum class DType : std::uint8_t { f32, bf16, f16, q8, q4 };
 

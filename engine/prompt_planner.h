@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "engine/prompt_options.h"
+#include "engine/transformer.h"
+
+namespace condensed::engine {
+
+/// Chooses how the next tokens of a prompt are read: one of them, exactly, together with whatever else is in
+/// the step, or a chunk that is iterated until it stands still.
+///
+/// The choice follows costs: seconds of a step by its number of rows, measured once, and passes that chunks
+/// of a size took, which start as measured on a trained model and follow what happens.
+class PromptPlanner {
+ public:
+  /// Measures nothing unless prompt.mode is automatic; then about a second for a model of a billion weights.
+  PromptPlanner(Model& model, Transformer& transformer, const PromptOptions& prompt);
+
+  /// How many of n_waiting (≥ 1) tokens of one prompt to run next; n_others: rows of other sessions in the
+  /// step.
+  std::int64_t slice_tokens(std::int64_t n_waiting, std::int64_t n_others) const;
+
+  /// A chunk of n tokens took that many passes.
+  void observe(std::int64_t n_tokens, std::int64_t passes);
+
+  /// Seconds of a step of n rows, between and beyond the measured sizes along straight lines.
+  double step_seconds(std::int64_t n_rows) const;
+
+ private:
+  PromptOptions prompt_;
+  std::map<std::int64_t, double> step_seconds_;  // by rows
+  std::map<std::int64_t, double> passes_;        // by chunk size
+};
+
+}  // namespace condensed::engine
