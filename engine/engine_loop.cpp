@@ -18,7 +18,7 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     options_.prompt.mode = PromptMode::adaptive;  // without cycles one pass over a chunk is exact
   }
   options_.prompt.chunk_tokens = std::min(options_.prompt.chunk_tokens, options_.max_batch_rows);
-  planner_.emplace(*model_, transformer_, options_.prompt);
+  planner_ = PromptPlanner::measured(*model_, transformer_, options_.prompt);
   thread_ = std::thread([this] { run(); });
 }
 

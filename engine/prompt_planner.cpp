@@ -39,19 +39,22 @@ double measure_step(Model& model, Transformer& transformer, std::int64_t n_rows)
 
 }  // namespace
 
-PromptPlanner::PromptPlanner(Model& model, Transformer& transformer, const PromptOptions& prompt)
-    : prompt_(prompt) {
-  if (prompt.mode != PromptMode::automatic) {
-    return;
-  }
+PromptPlanner::PromptPlanner(const PromptOptions& prompt, StepSeconds step_seconds)
+    : prompt_(prompt), step_seconds_(std::move(step_seconds)) {
   for (const auto& [chunk, passes] : kUsualPasses) {
-    if (chunk <= std::min(prompt.chunk_tokens, transformer.max_rows())) {
+    if (chunk <= prompt.chunk_tokens) {
       passes_[chunk] = passes;
     }
   }
-  for (std::int64_t n_rows = 1; n_rows <= std::min<std::int64_t>(64, transformer.max_rows()); n_rows *= 2) {
-    step_seconds_[n_rows] = measure_step(model, transformer, n_rows);
+}
+
+PromptPlanner PromptPlanner::measured(Model& model, Transformer& transformer, const PromptOptions& prompt) {
+  StepSeconds step_seconds;
+  const std::int64_t most = std::min<std::int64_t>(64, transformer.max_rows());
+  for (std::int64_t n_rows = 1; prompt.mode == PromptMode::automatic && n_rows <= most; n_rows *= 2) {
+    step_seconds[n_rows] = measure_step(model, transformer, n_rows);
   }
+  return {prompt, std::move(step_seconds)};
 }
 
 double PromptPlanner::step_seconds(std::int64_t n_rows) const {

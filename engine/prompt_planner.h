@@ -15,8 +15,14 @@ namespace condensed::engine {
 /// of a size took, which start as measured on a trained model and follow what happens.
 class PromptPlanner {
  public:
-  /// Measures nothing unless prompt.mode is automatic; then about a second for a model of a billion weights.
-  PromptPlanner(Model& model, Transformer& transformer, const PromptOptions& prompt);
+  /// Seconds of a step by its number of rows; at least one entry when prompt.mode is automatic.
+  using StepSeconds = std::map<std::int64_t, double>;
+
+  /// step_seconds is looked at only when prompt.mode is automatic.
+  PromptPlanner(const PromptOptions& prompt, StepSeconds step_seconds);
+
+  /// Measures steps when prompt.mode is automatic: about a second for a model of a billion weights.
+  static PromptPlanner measured(Model& model, Transformer& transformer, const PromptOptions& prompt);
 
   /// How many of n_waiting (≥ 1) tokens of one prompt to run next; n_others: rows of other sessions in the
   /// step.
@@ -30,8 +36,8 @@ class PromptPlanner {
 
  private:
   PromptOptions prompt_;
-  std::map<std::int64_t, double> step_seconds_;  // by rows
-  std::map<std::int64_t, double> passes_;        // by chunk size
+  StepSeconds step_seconds_;
+  std::map<std::int64_t, double> passes_;  // by chunk size
 };
 
 }  // namespace condensed::engine

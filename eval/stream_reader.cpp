@@ -11,7 +11,7 @@ StreamReader::StreamReader(engine::Model& model, const cache::StreamWindow& wind
       prompt_(prompt),
       skip_(skip),
       transformer_(model, prompt.mode == engine::PromptMode::serial ? 1 : prompt.chunk_tokens, cache_dtype),
-      planner_(model, transformer_, prompt),
+      planner_(engine::PromptPlanner::measured(model, transformer_, prompt)),
       cache_(*model.backend, transformer_.cache_shape(), window) {}
 
 void StreamReader::read(std::span<const std::int32_t> tokens, const OnLogits& on_logits) {

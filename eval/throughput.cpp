@@ -94,7 +94,7 @@ class Batch {
       : model_(model),
         prompt_(options.run.prompt()),
         transformer_(model, batch * chunk(), options.run.cache()),
-        planner_(model, transformer_, prompt_),
+        planner_(engine::PromptPlanner::measured(model, transformer_, prompt_)),
         random_(1) {
     for (std::int64_t b = 0; b < batch; ++b) {
       caches_.emplace_back(*model.backend, transformer_.cache_shape(), window);

@@ -17,9 +17,9 @@ namespace {
 
 using testing::HasSubstr;
 
-std::shared_ptr<Model> bundled_model() {
+std::shared_ptr<Model> bundled_model(const char* weights = "stored") {
   return load_model(std::filesystem::path(CONDENSED_MODELS_DIR) / "books-1m",
-                    kernels::make_backend("auto", 2));
+                    kernels::make_backend("auto", 2), parse_weight_format(weights));
 }
 
 EngineOptions small_options() {
@@ -202,6 +202,30 @@ TEST(Engine, TheSameSeedGivesTheSameTextWhateverElseRuns) {
   collector->wait_done();
   EXPECT_EQ(collector->ids(), alone);
   for (const auto& other : others) EXPECT_GT(other->tokens().size(), 0U);
+}
+
+TEST(Engine, GreedyTokensAreTheSameAloneAndInABatchOf32) {
+  for (const char* weights : {"stored", "q8", "q4"}) {
+    EngineOptions options = small_options();
+    options.cache_dtype = kernels::DType::q8;
+    const auto tokens_beside = [&](int n_others) {
+      Engine engine(bundled_model(weights), options);
+      std::vector<std::shared_ptr<Collector>> others;
+      for (int i = 0; i < n_others; ++i) {
+        const std::string name = "other" + std::to_string(i);
+        value(open(engine, {.session = name, .input = "Number " + std::to_string(i)}));
+        GenerateRequest endless = greedy(name, 1);
+        endless.max_tokens.reset();
+        value(generate(engine, endless, others.emplace_back(std::make_shared<Collector>())));
+      }
+      value(open(engine, {.session = "x", .input = std::string("It was a dark and stormy night")}));
+      auto collector = std::make_shared<Collector>();
+      value(generate(engine, greedy("x", 120), collector));
+      collector->wait_done();
+      return collector->ids();
+    };
+    EXPECT_EQ(tokens_beside(31), tokens_beside(0)) << weights;
+  }
 }
 
 TEST(Engine, TextAppendedInPiecesIsTheTextAppendedAtOnce) {
