@@ -37,7 +37,8 @@ void add_run_options(CLI::App& command, RunOptions& run) {
                   "adaptive: largest change of a key or value that counts as standing still")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command.add_option("--kernels", run.kernels, "auto, avx512, avx2 or reference")->capture_default_str();
+  command.add_option("--kernels", run.kernels, "auto, avx512vnni, avx512, avx2 or reference")
+      ->capture_default_str();
   command.add_option("--weights", run.weights, "stored (as the checkpoint has them), bf16, f16, q8 or q4")
       ->check(CLI::IsMember({"stored", "bf16", "f16", "q8", "q4"}))
       ->capture_default_str();

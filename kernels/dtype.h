@@ -10,18 +10,21 @@ namespace condensed::kernels {
 /// How the numbers of one row (of a weight matrix; of one head of a cached key or value) are stored.
 ///
 /// f32, bf16, f16: one after another.
-/// q8: the row's integers in [-127, 127], a byte each, then one f16 scale for every 64 of them.
-/// q4: integers in [-8, 7] in blocks of 128, the last one padded, then one f16 scale for every 32 of them. A
-///     block is 32 little-endian words of 16 bits; element 32·k + l is nibble k of word l, two's complement:
-///     a group is two shifts away from its words.
-/// A number is integer · scale, which float32 holds exactly.
+/// q8: integers in [-127, 127], a byte each, then one f16 scale for every 128 of them.
+/// q4: integers in [-8, 7] in blocks of 128, the last one padded; then for every 32 of them a factor, an
+/// integer
+///     in [-127, 127] in a byte; then for every 256 of them an f16 scale. A block is 32 little-endian words
+///     of 16 bits; element 32·k + l is nibble k of word l, two's complement: 32 elements are two shifts away.
+/// A number is integer · scale, for q4 integer · factor / 128 · scale, which float32 holds exactly.
 enum class DType : std::uint8_t { f32, bf16, f16, q8, q4 };
 
-constexpr std::int64_t kQ8Group = 64;
-constexpr std::int64_t kQ4Group = 32;
+constexpr std::int64_t kQ8Group = 128;  // numbers that share a scale
+constexpr std::int64_t kQ4Group = 256;
+constexpr std::int64_t kQ4FactorGroup = 32;
 constexpr std::int64_t kQ4Block = 128;
+constexpr float kQ4FactorUnit = 1.0F / 128;
 
-/// Bytes of a row's numbers, without the scales that follow them.
+/// Bytes of a row's numbers, without the factors and scales that follow them.
 constexpr std::int64_t number_bytes(DType dtype, std::int64_t n) {
   switch (dtype) {
     case DType::f32:
@@ -43,7 +46,8 @@ constexpr std::int64_t row_bytes(DType dtype, std::int64_t n) {
     case DType::q8:
       return number_bytes(dtype, n) + (n + kQ8Group - 1) / kQ8Group * 2;
     case DType::q4:
-      return number_bytes(dtype, n) + (n + kQ4Group - 1) / kQ4Group * 2;
+      return number_bytes(dtype, n) + (n + kQ4FactorGroup - 1) / kQ4FactorGroup +
+             (n + kQ4Group - 1) / kQ4Group * 2;
     default:
       return number_bytes(dtype, n);
   }

@@ -1,5 +1,7 @@
 #include "kernels/make_backend.h"
 
+#include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
@@ -31,13 +33,31 @@ bool runs_avx512() {
 #endif
 }
 
+bool runs_avx512vnni() {
+#ifdef CONDENSED_X86
+  return runs_avx512() && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+struct VectorKind {
+  std::string_view name;
+  std::string_view needs;
+  bool (*runs)();
+};
+// The best first.
+constexpr VectorKind kVectorKinds[] = {{"avx512vnni", "AVX-512 F, DQ, BW, VL and VNNI", runs_avx512vnni},
+                                       {"avx512", "AVX-512 F, DQ, BW and VL", runs_avx512},
+                                       {"avx2", "AVX2, FMA and F16C", runs_avx2}};
+
 std::unique_ptr<Backend> make_cpu_backend([[maybe_unused]] std::string_view kind,
                                           [[maybe_unused]] int n_threads) {
 #ifdef CONDENSED_X86
-  if (kind == "avx512") {
-    return std::make_unique<CpuBackend>(avx512::simd_kernels(), n_threads);
-  }
-  return std::make_unique<CpuBackend>(avx2::simd_kernels(), n_threads);
+  const SimdKernels& simd = kind == "avx512vnni" ? avx512vnni::simd_kernels()
+                            : kind == "avx512"   ? avx512::simd_kernels()
+                                                 : avx2::simd_kernels();
+  return std::make_unique<CpuBackend>(simd, n_threads);
 #else
   return nullptr;
 #endif
@@ -51,18 +71,22 @@ std::unique_ptr<Backend> make_backend(std::string_view kind, int n_threads) {
                                 ": expected 0 (one per processor) or more");
   }
   if (kind == "auto") {
-    kind = runs_avx512() ? "avx512" : runs_avx2() ? "avx2" : "reference";
+    const auto* best =
+        std::ranges::find_if(kVectorKinds, [](const VectorKind& vector) { return vector.runs(); });
+    kind = best == std::end(kVectorKinds) ? "reference" : best->name;
   }
   if (kind == "reference") {
     return std::make_unique<ReferenceBackend>();
   }
-  if (kind != "avx2" && kind != "avx512") {
-    throw std::invalid_argument("unknown backend \"" + std::string(kind) +
-                                "\": expected \"auto\", \"avx2\", \"avx512\" or \"reference\"");
+  const auto* chosen = std::ranges::find(kVectorKinds, kind, &VectorKind::name);
+  if (chosen == std::end(kVectorKinds)) {
+    throw std::invalid_argument(
+        "unknown backend \"" + std::string(kind) +
+        "\": expected \"auto\", \"avx512vnni\", \"avx512\", \"avx2\" or \"reference\"");
   }
-  if (kind == "avx512" ? !runs_avx512() : !runs_avx2()) {
+  if (!chosen->runs()) {
     throw std::invalid_argument("backend \"" + std::string(kind) + "\" needs a processor with " +
-                                (kind == "avx512" ? "AVX-512 F, DQ, BW and VL" : "AVX2, FMA and F16C") +
+                                std::string(chosen->needs) +
                                 ", which this one lacks; use \"auto\" or \"reference\"");
   }
   return make_cpu_backend(kind, n_threads);

@@ -7,7 +7,8 @@
 
 namespace condensed::kernels {
 
-/// kind: "auto" (the fastest this processor can run), "avx2", or "reference" (plain, single-threaded).
+/// kind: "auto" (the fastest this processor can run), "avx512vnni", "avx512", "avx2", or "reference" (plain,
+/// single-threaded).
 /// n_threads: 0 means one per processor this process may run on.
 /// Throws std::invalid_argument for an unknown kind, or one this processor cannot run.
 std::unique_ptr<Backend> make_backend(std::string_view kind, int n_threads);

@@ -14,6 +14,7 @@ namespace {
 constexpr float kQ8Limit = 127;
 constexpr float kQ4Low = -8;
 constexpr float kQ4High = 7;
+constexpr float kFactorLimit = 127;
 
 std::uint16_t load_bits(const std::byte* at) {
   std::uint16_t bits;
@@ -64,6 +65,12 @@ float largest_magnitude(std::span<const float> group) {
   return largest;
 }
 
+/// The numbers that share factor `part` of a q4 group.
+std::span<const float> part_of(std::span<const float> group, std::size_t part) {
+  const std::size_t first = part * kQ4FactorGroup;
+  return group.subspan(first, std::min<std::size_t>(kQ4FactorGroup, group.size() - first));
+}
+
 void store_q8_group(std::span<const float> group, std::byte* integers, std::byte* scale_at) {
   const float scale = f16_rounded(largest_magnitude(group) / kQ8Limit);
   const float inverse = inverse_of(scale);
@@ -89,9 +96,9 @@ float best_q4_scale(std::span<const float> group) {
   const float largest = largest_magnitude(group);
   float best = 0;
   float least_error = squared_error(group, 0);
-  for (float steps = 6.5F; steps <= 9.0F; steps += 0.5F) {
+  for (const float steps : {8.0F, 7.5F, 8.5F, 7.0F, 9.0F, 6.5F}) {
     for (const float sign : {-1.0F, 1.0F}) {
-      const float scale = f16_rounded(sign * largest / steps);
+      const float scale = sign * largest / steps;
       if (const float error = squared_error(group, scale); error < least_error) {
         best = scale;
         least_error = error;
@@ -101,22 +108,25 @@ float best_q4_scale(std::span<const float> group) {
   return best;
 }
 
-void load_quantised(DType dtype, const std::byte* row, std::span<float> out) {
-  const auto n = static_cast<std::int64_t>(out.size());
-  const std::byte* scales = row + number_bytes(dtype, n);
+void load_q8(const std::byte* row, std::span<float> out) {
+  const std::byte* scales = row + number_bytes(DType::q8, std::ssize(out));
+  for (std::int64_t i = 0; i < std::ssize(out); ++i) {
+    const float scale = f16_to_f32(load_bits(scales + 2 * (i / kQ8Group)));
+    out[i] = static_cast<float>(static_cast<std::int8_t>(row[i])) * scale;
+  }
+}
+
+void load_q4(const std::byte* row, std::span<float> out) {
+  const std::int64_t n = std::ssize(out);
+  const std::byte* factors = row + number_bytes(DType::q4, n);
+  const std::byte* scales = factors + (n + kQ4FactorGroup - 1) / kQ4FactorGroup;
   for (std::int64_t i = 0; i < n; ++i) {
-    int integer = 0;
-    std::int64_t group = 0;
-    if (dtype == DType::q8) {
-      integer = static_cast<std::int8_t>(row[i]);
-      group = i / kQ8Group;
-    } else {
-      const NibblePlace place = nibble_place(i);
-      integer = (std::to_integer<int>(row[place.byte]) >> place.shift) & 15;
-      integer -= integer >= 8 ? 16 : 0;
-      group = i / kQ4Group;
-    }
-    out[i] = static_cast<float>(integer) * f16_to_f32(load_bits(scales + 2 * group));
+    const NibblePlace place = nibble_place(i);
+    const int nibble = (std::to_integer<int>(row[place.byte]) >> place.shift) & 15;
+    const int factor = static_cast<std::int8_t>(factors[i / kQ4FactorGroup]);
+    const int integer = (nibble - (nibble >= 8 ? 16 : 0)) * factor;
+    const float scale = f16_to_f32(load_bits(scales + 2 * (i / kQ4Group)));
+    out[i] = static_cast<float>(integer) * kQ4FactorUnit * scale;
   }
 }
 
@@ -128,22 +138,39 @@ void store_q8(std::span<const float> values, std::byte* row) {
   }
 }
 
-void store_q4(std::span<const float> values, std::byte* row) {
-  const std::int64_t bytes = number_bytes(DType::q4, std::ssize(values));
-  std::byte* scales = row + bytes;
-  std::memset(row, 0, static_cast<std::size_t>(bytes));
-  for (std::size_t first = 0; first < values.size(); first += kQ4Group, scales += 2) {
-    const std::span<const float> group =
-        values.subspan(first, std::min<std::size_t>(kQ4Group, values.size() - first));
-    const float scale = best_q4_scale(group);
-    const float inverse = inverse_of(scale);
-    store_bits(scales, f32_to_f16(scale));
-    for (std::size_t i = 0; i < group.size(); ++i) {
+/// Up to 256 numbers: the scale of each 32 becomes a factor of the largest of these scales.
+void store_q4_group(std::span<const float> group, std::byte* row, std::int64_t first, std::byte* factors,
+                    std::byte* scale_at) {
+  std::array<float, kQ4Group / kQ4FactorGroup> scales{};
+  for (std::size_t part = 0; part * kQ4FactorGroup < group.size(); ++part) {
+    scales[part] = best_q4_scale(part_of(group, part));
+  }
+  const float scale = f16_rounded(largest_magnitude(scales) / (kFactorLimit * kQ4FactorUnit));
+  const float unit = scale * kQ4FactorUnit;
+  store_bits(scale_at, f32_to_f16(scale));
+  for (std::size_t part = 0; part * kQ4FactorGroup < group.size(); ++part) {
+    const float factor = quantised(scales[part], inverse_of(unit), -kFactorLimit, kFactorLimit);
+    factors[part] = static_cast<std::byte>(static_cast<std::int8_t>(factor));
+    const float inverse = inverse_of(factor * unit);
+    const std::span<const float> numbers = part_of(group, part);
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
       const auto nibble =
-          static_cast<unsigned>(static_cast<int>(quantised(group[i], inverse, kQ4Low, kQ4High)));
-      const NibblePlace place = nibble_place(static_cast<std::int64_t>(first + i));
+          static_cast<unsigned>(static_cast<int>(quantised(numbers[i], inverse, kQ4Low, kQ4High)));
+      const NibblePlace place = nibble_place(first + static_cast<std::int64_t>(part * kQ4FactorGroup + i));
       row[place.byte] |= static_cast<std::byte>((nibble & 15U) << place.shift);
     }
+  }
+}
+
+void store_q4(std::span<const float> values, std::byte* row) {
+  const std::int64_t n = std::ssize(values);
+  std::byte* factors = row + number_bytes(DType::q4, n);
+  std::byte* scales = factors + (n + kQ4FactorGroup - 1) / kQ4FactorGroup;
+  std::memset(row, 0, static_cast<std::size_t>(number_bytes(DType::q4, n)));
+  for (std::int64_t first = 0; first < n; first += kQ4Group, scales += 2) {
+    const std::int64_t length = std::min(kQ4Group, n - first);
+    store_q4_group(values.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(length)), row,
+                   first, factors + first / kQ4FactorGroup, scales);
   }
 }
 
@@ -162,8 +189,9 @@ void load_row(DType dtype, const std::byte* row, std::span<float> out) {
       }
       return;
     case DType::q8:
+      return load_q8(row, out);
     case DType::q4:
-      return load_quantised(dtype, row, out);
+      return load_q4(row, out);
   }
 }
 

@@ -101,9 +101,8 @@ Activations CpuBackend::quantise(const MatrixView& weight, std::span<const float
     return {};
   }
   const std::int64_t group = weight.dtype == DType::q8 ? kQ8Group : kQ4Group;
-  const std::int64_t blocks = (weight.cols + 4 * group - 1) / (4 * group);
-  const std::int64_t integer_stride = blocks * 4 * group;
-  const std::int64_t scale_stride = blocks * 4;
+  const std::int64_t scale_stride = (weight.cols + group - 1) / group;
+  const std::int64_t integer_stride = scale_stride * group;
   activation_integers_.resize(static_cast<std::size_t>(rows * integer_stride));
   activation_scales_.resize(static_cast<std::size_t>(rows * scale_stride));
   team_.run(rows, range_size(4 * weight.cols), [&](int, std::int64_t begin, std::int64_t end) {

@@ -149,7 +149,8 @@ class BackendTest : public testing::TestWithParam<BackendChoice> {
 
 inline auto all_backends() {
   return testing::Values(BackendChoice{"reference", 1}, BackendChoice{"avx2", 1}, BackendChoice{"avx2", 3},
-                         BackendChoice{"avx512", 1}, BackendChoice{"avx512", 3});
+                         BackendChoice{"avx512", 1}, BackendChoice{"avx512", 3},
+                         BackendChoice{"avx512vnni", 1}, BackendChoice{"avx512vnni", 3});
 }
 
 constexpr DType kWeightTypes[] = {DType::f32, DType::bf16, DType::f16, DType::q8, DType::q4};

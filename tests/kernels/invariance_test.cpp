@@ -148,8 +148,9 @@ TEST(BackendsAgree, SameBitsOnAnyNumberOfThreadsAndInAnyInstructionSet) {
     GTEST_SKIP() << "this processor cannot run avx2";
   }
   const auto expected = outputs_of_all_operations(*one);
-  for (const BackendChoice& choice : {BackendChoice{"avx2", 2}, BackendChoice{"avx2", 5},
-                                      BackendChoice{"avx512", 1}, BackendChoice{"avx512", 3}}) {
+  for (const BackendChoice& choice :
+       {BackendChoice{"avx2", 2}, BackendChoice{"avx2", 5}, BackendChoice{"avx512", 1},
+        BackendChoice{"avx512", 3}, BackendChoice{"avx512vnni", 2}}) {
     const auto backend = make_if_available(choice);
     if (backend == nullptr) {
       continue;

@@ -9,7 +9,7 @@ namespace condensed::kernels {
 
 TEST(MakeBackend, NamesWhatItMade) {
   EXPECT_EQ(make_backend("reference", 1)->name(), "reference");
-  EXPECT_THAT(make_backend("auto", 1)->name(), testing::AnyOf("avx512", "avx2", "reference"));
+  EXPECT_THAT(make_backend("auto", 1)->name(), testing::AnyOf("avx512vnni", "avx512", "avx2", "reference"));
 }
 
 TEST(MakeBackend, RefusesUnknownKindsAndNegativeThreads) {

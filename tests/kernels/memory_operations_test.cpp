@@ -46,7 +46,7 @@ TEST_P(MemoryOperations, MatrixKnowsItsSize) {
   EXPECT_EQ(matrix->cols(), 5);
   EXPECT_EQ(matrix->bytes(), 30U);
   const StoredArray narrow(DType::q4, std::vector<float>(2 * 130), 1, 130);
-  EXPECT_EQ(backend().load_matrix(narrow.matrix())->bytes(), 2U * (2 * 64 + 5 * 2));
+  EXPECT_EQ(backend().load_matrix(narrow.matrix())->bytes(), 2U * (2 * 64 + 5 + 2));
 }
 
 TEST_P(MemoryOperations, StoresKeysAndValuesInTheirSlots) {

@@ -12,14 +12,10 @@ namespace condensed::kernels {
 /// format: element c is integers[c] · scales[c / group], good to 2^-16 of the group's largest.
 struct Activations {
   const std::int16_t* integers = nullptr;  // [rows, integer_stride], zeros after the last column
-  std::int64_t integer_stride = 0;         // a multiple of kActivationBlock
-  const float* scales = nullptr;           // [rows, scale_stride], zeros after the last group
+  std::int64_t integer_stride = 0;         // a multiple of the group
+  const float* scales = nullptr;           // [rows, scale_stride]
   std::int64_t scale_stride = 0;
 };
-
-/// Four groups of a quantised format.
-template <DType dtype>
-constexpr std::int64_t kActivationBlock = 4 * (dtype == DType::q4 ? kQ4Group : kQ8Group);
 
 /// Outputs [begin, end) of a product x · weightᵀ.
 struct Product {
@@ -63,6 +59,9 @@ namespace avx2 {
 const SimdKernels& simd_kernels();
 }
 namespace avx512 {
+const SimdKernels& simd_kernels();
+}
+namespace avx512vnni {
 const SimdKernels& simd_kernels();
 }
 

@@ -77,8 +77,19 @@ static inline Ints nibbles(Ints words, int k) {
 static inline Ints multiply_pairs(Ints a, Ints b) {
   return _mm512_madd_epi16(a, b);
 }
-static inline Ints add_ints(Ints a, Ints b) {
-  return _mm512_add_epi32(a, b);
+/// The same, added to sums.
+static inline Ints add_pairs(Ints sums, Ints a, Ints b) {
+#ifdef __AVX512VNNI__
+  return _mm512_dpwssd_epi32(sums, a, b);
+#else
+  return _mm512_add_epi32(sums, _mm512_madd_epi16(a, b));
+#endif
+}
+static inline Ints multiply_ints(Ints a, Ints b) {
+  return _mm512_mullo_epi16(a, b);
+}
+static inline Ints broadcast_ints(const std::int32_t* two) {
+  return _mm512_set1_epi32(*two);
 }
 static inline Part to_float(Ints x) {
   return _mm512_cvtepi32_ps(x);
@@ -155,8 +166,15 @@ static inline Ints nibbles(Ints words, int k) {
 static inline Ints multiply_pairs(Ints a, Ints b) {
   return _mm256_madd_epi16(a, b);
 }
-static inline Ints add_ints(Ints a, Ints b) {
-  return _mm256_add_epi32(a, b);
+/// The same, added to sums.
+static inline Ints add_pairs(Ints sums, Ints a, Ints b) {
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+}
+static inline Ints multiply_ints(Ints a, Ints b) {
+  return _mm256_mullo_epi16(a, b);
+}
+static inline Ints broadcast_ints(const std::int32_t* two) {
+  return _mm256_set1_epi32(*two);
 }
 static inline Part to_float(Ints x) {
   return _mm256_cvtepi32_ps(x);
@@ -194,8 +212,11 @@ static inline float from_f16(std::uint16_t bits) {
   return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
 }
 
-static inline __m128 four_f16(const std::byte* data) {
-  return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(data)));
+/// Eight signed bytes as 16-bit numbers, each twice; out: aligned to 32 bytes.
+static inline void widen_factors(const std::byte* data, std::int32_t* out) {
+  const __m128i wide = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(data)));
+  _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi16(wide, wide));
+  _mm_store_si128(reinterpret_cast<__m128i*>(out + 4), _mm_unpackhi_epi16(wide, wide));
 }
 
 }  // namespace condensed::kernels::CONDENSED_SIMD

@@ -17,13 +17,14 @@ constexpr std::int64_t kPartInts = kPartLanes * 2;
 template <DType dtype>
 struct Format {
   static constexpr std::int64_t kGroup = dtype == DType::q4 ? kQ4Group : kQ8Group;
-  static constexpr int kGroups = 4;  // whose scales are looked at together
-  static constexpr std::int64_t kBlock = kGroups * kGroup;
-  static constexpr int kChunksInGroup = static_cast<int>(kGroup / kChunk);
-  static_assert(kBlock == kActivationBlock<dtype>);
+  static constexpr int kChunks = static_cast<int>(kGroup / kChunk);
+  static constexpr int kNumberBytes = static_cast<int>(number_bytes(dtype, kGroup));
+  // The largest sum that a lane can reach: two products for each chunk.
+  static constexpr std::int64_t kLargest = dtype == DType::q4 ? 8 * 127 : 127;
+  static_assert(kChunks * 2 * kLargest * 32767 < (std::int64_t{1} << 31));
 };
 
-// One row of weights, read a block of four groups at a time.
+// One row of weights, read a group at a time.
 template <DType dtype>
 class WeightRow {
  public:
@@ -31,59 +32,74 @@ class WeightRow {
 
   WeightRow() = default;
   WeightRow(const MatrixView& weight, std::int64_t row)
-      : numbers_(weight.row(row)), scales_(numbers_ + number_bytes(dtype, weight.cols)) {}
+      : numbers_(weight.row(row)),
+        factors_(numbers_ + number_bytes(dtype, weight.cols)),
+        scales_(numbers_ + row_bytes(dtype, weight.cols) - 2 * ((weight.cols + F::kGroup - 1) / F::kGroup)) {}
 
-  // Makes block b, which must be whole, the current one.
-  [[gnu::always_inline]] void select(std::int64_t b) {
-    take(numbers_ + number_bytes(dtype, b * F::kBlock), scales_ + 2 * F::kGroups * b);
+  // Makes group g, which must be whole, the current one.
+  [[gnu::always_inline]] void select(std::int64_t g) {
+    take(numbers_ + g * F::kNumberBytes, factors_ + g * kFactors, g);
   }
 
-  // The same for the last block, which is not: room for a copy, filled up with zeros.
+  // The same for the last group, which is not: room for a copy, filled up with zeros.
   struct Rest {
-    std::byte numbers[number_bytes(dtype, F::kBlock)];
-    std::byte scales[2 * F::kGroups];
+    std::byte numbers[F::kNumberBytes];
+    std::byte factors[8];
   };
-  void select_rest(std::int64_t b, std::int64_t cols, Rest& rest) {
+  void select_rest(std::int64_t g, std::int64_t cols, Rest& rest) {
     __builtin_memset(&rest, 0, sizeof(rest));
-    const std::int64_t n = cols - b * F::kBlock;
-    __builtin_memcpy(rest.numbers, numbers_ + number_bytes(dtype, b * F::kBlock),
+    const std::int64_t n = cols - g * F::kGroup;
+    __builtin_memcpy(rest.numbers, numbers_ + g * F::kNumberBytes,
                      static_cast<std::size_t>(number_bytes(dtype, n)));
-    __builtin_memcpy(rest.scales, scales_ + 2 * F::kGroups * b,
-                     static_cast<std::size_t>((n + F::kGroup - 1) / F::kGroup * 2));
-    take(rest.numbers, rest.scales);
+    if constexpr (dtype == DType::q4) {
+      __builtin_memcpy(rest.factors, factors_ + g * kFactors,
+                       static_cast<std::size_t>((n + kQ4FactorGroup - 1) / kQ4FactorGroup));
+    }
+    take(rest.numbers, rest.factors, g);
   }
 
-  // The scales of the current block's groups.
-  [[gnu::always_inline]] __m128 scales() const { return scale_; }
+  // The scale of the current group.
+  [[gnu::always_inline]] float scale() const { return scale_; }
 
-  // Part p of chunk c of the current block.
+  // Part p of chunk c of the current group.
   [[gnu::always_inline]] Ints part(int c, int p) const {
     if constexpr (dtype == DType::q8) {
       return widen_i8(at_ + c * kChunk + p * kPartInts);
     } else {
-      return nibbles(load_ints(at_ + p * kPartInts * 2), c);
+      static_assert(kQ4FactorGroup == kChunk);
+      constexpr int kChunksInBlock = kQ4Block / kChunk;
+      const Ints words = load_ints(at_ + c / kChunksInBlock * (kQ4Block / 2) + p * kPartInts * 2);
+      return multiply_ints(nibbles(words, c % kChunksInBlock), broadcast_ints(&factor_[c]));
     }
   }
 
   // Asks for what lies a little further on in memory: the rest of this row, its scales, the next row.
   [[gnu::always_inline]] void prefetch() const {
-    constexpr int kLines = static_cast<int>(number_bytes(dtype, F::kBlock) / 64);
 #pragma GCC unroll 4
-    for (int line = 0; line < kLines; ++line) {
+    for (int line = 0; line < F::kNumberBytes / 64; ++line) {
       _mm_prefetch(at_ + kPrefetchBytes + line * 64, _MM_HINT_T0);
     }
   }
 
  private:
-  [[gnu::always_inline]] void take(const std::byte* numbers, const std::byte* scales) {
+  static constexpr std::int64_t kFactors = dtype == DType::q4 ? kQ4Group / kQ4FactorGroup : 0;
+  static_assert(kFactors == 0 || kFactors == 8);
+
+  [[gnu::always_inline]] void take(const std::byte* numbers, const std::byte* factors, std::int64_t g) {
     at_ = numbers;
-    scale_ = four_f16(scales);
+    scale_ = from_f16(bits_at(scales_ + 2 * g));
+    if constexpr (dtype == DType::q4) {
+      scale_ *= kQ4FactorUnit;
+      widen_factors(factors, factor_);
+    }
   }
 
   const std::byte* numbers_;
+  const std::byte* factors_;
   const std::byte* scales_;
   const std::byte* at_;
-  __m128 scale_;
+  float scale_;
+  alignas(32) std::int32_t factor_[8];
 };
 
 // n_rows rows from `first_row` on against n_outputs outputs, `step` apart from `first_output` on.
@@ -115,59 +131,52 @@ class Tile {
         }
       }
     }
-    const std::int64_t n_blocks = cols_ / F::kBlock;
-    for (std::int64_t b = 0; b < n_blocks; ++b) {
+    const std::int64_t n_groups = cols_ / F::kGroup;
+    for (std::int64_t g = 0; g < n_groups; ++g) {
 #pragma GCC unroll 4
       for (int o = 0; o < n_outputs; ++o) {
-        weights_[o].select(b);
+        weights_[o].select(g);
         weights_[o].prefetch();
+        add_group<p_begin, p_end>(g, o, sums);
       }
-      add_block<p_begin, p_end>(b, sums);
     }
-    if (n_blocks * F::kBlock < cols_) {
-      typename WeightRow<dtype>::Rest rest[n_outputs];
+    if (n_groups * F::kGroup < cols_) {
+#pragma GCC unroll 4
       for (int o = 0; o < n_outputs; ++o) {
-        weights_[o].select_rest(n_blocks, cols_, rest[o]);
+        typename WeightRow<dtype>::Rest rest;
+        weights_[o].select_rest(n_groups, cols_, rest);
+        add_group<p_begin, p_end>(n_groups, o, sums);
       }
-      add_block<p_begin, p_end>(n_blocks, sums);
     }
   }
 
  private:
   template <int p_begin, int p_end>
-  [[gnu::always_inline]] void add_block(std::int64_t b, Part (&sums)[n_rows][n_outputs][p_end - p_begin]) {
-    alignas(16) float scales[n_rows][n_outputs][F::kGroups];
+  [[gnu::always_inline]] void add_group(std::int64_t g, int o,
+                                        Part (&sums)[n_rows][n_outputs][p_end - p_begin]) {
+    const std::int16_t* x = x_.integers + g * F::kGroup;
+    // Activations come from the cache for every output anew: kept, they would take the registers of the sums.
+    __asm__("" : "+r"(x));
+    Ints products[n_rows][p_end - p_begin];
 #pragma GCC unroll 8
-    for (int r = 0; r < n_rows; ++r) {
-      const __m128 x_scales = _mm_loadu_ps(x_.scales + r * x_.scale_stride + b * F::kGroups);
-#pragma GCC unroll 4
-      for (int o = 0; o < n_outputs; ++o) {
-        _mm_store_ps(scales[r][o], _mm_mul_ps(x_scales, weights_[o].scales()));
+    for (int c = 0; c < F::kChunks; ++c) {
+#pragma GCC unroll 2
+      for (int p = p_begin; p < p_end; ++p) {
+        const Ints weight = weights_[o].part(c, p);
+#pragma GCC unroll 8
+        for (int r = 0; r < n_rows; ++r) {
+          const Ints row = load_ints(x + r * x_.integer_stride + c * kChunk + p * kPartInts);
+          Ints& sum = products[r][p - p_begin];
+          sum = c == 0 ? multiply_pairs(row, weight) : add_pairs(sum, row, weight);
+        }
       }
     }
-    const std::int16_t* x = x_.integers + b * F::kBlock;
-#pragma GCC unroll 4
-    for (int g = 0; g < F::kGroups; ++g) {
-#pragma GCC unroll 4
-      for (int o = 0; o < n_outputs; ++o) {
-#pragma GCC unroll 2
-        for (int p = p_begin; p < p_end; ++p) {
-          Ints weight[F::kChunksInGroup];
-#pragma GCC unroll 2
-          for (int c = 0; c < F::kChunksInGroup; ++c) {
-            weight[c] = weights_[o].part(g * F::kChunksInGroup + c, p);
-          }
 #pragma GCC unroll 8
-          for (int r = 0; r < n_rows; ++r) {
-            const std::int16_t* at = x + r * x_.integer_stride + g * F::kGroup + p * kPartInts;
-            Ints products = multiply_pairs(load_ints(at), weight[0]);
-            if constexpr (F::kChunksInGroup == 2) {
-              products = add_ints(products, multiply_pairs(load_ints(at + kChunk), weight[1]));
-            }
-            Part& sum = sums[r][o][p - p_begin];
-            sum = multiply_add(to_float(products), broadcast(&scales[r][o][g]), sum);
-          }
-        }
+    for (int r = 0; r < n_rows; ++r) {
+      const float scale = x_.scales[r * x_.scale_stride + g] * weights_[o].scale();
+#pragma GCC unroll 2
+      for (int p = 0; p < p_end - p_begin; ++p) {
+        sums[r][o][p] = multiply_add(to_float(products[r][p]), broadcast(&scale), sums[r][o][p]);
       }
     }
   }

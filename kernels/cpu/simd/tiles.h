@@ -10,7 +10,7 @@ namespace condensed::kernels::CONDENSED_SIMD {
 
 /// As many sums as registers hold beside the operands, whatever the weights are (measured,
 /// docs/performance.md).
-constexpr int kTileRows = kRegisters == 32 ? 4 : 2;
+constexpr int kTileRows = kRegisters == 32 ? 6 : 3;
 constexpr int kTileOutputs = 4;
 
 /// How far ahead weights are asked for. The outputs of a tile lie far apart, so that each is one long stream.
