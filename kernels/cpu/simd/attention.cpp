@@ -114,6 +114,10 @@ template <DType dtype>
 void stage_rows(const std::byte* row, std::int64_t stride_bytes, std::int64_t n_rows, std::int64_t n,
                 std::int64_t padded, float* out) {
   for (std::int64_t t = 0; t < n_rows; ++t) {
+    // Keys and values take turns: the next tile of these is asked for while the other is looked at.
+    for (std::int64_t line = 0; line < row_bytes(dtype, n); line += 64) {
+      _mm_prefetch(row + (t + kTile) * stride_bytes + line, _MM_HINT_T0);
+    }
     stage_row<dtype>(row + t * stride_bytes, n, out + t * padded);
   }
 }
