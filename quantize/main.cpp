@@ -136,7 +136,7 @@ int main(int argc, char** argv) {
   app.add_option("IN_DIR", in, "Model folder in the Hugging Face layout")->required();
   app.add_option("OUT_DIR", out, "Folder to write; made if it is not there")->required();
   app.add_option("--weights", weights,
-                 "q8: 8.25 bits a weight; q4: 4.5 in layers, 8.25 in embedding and output")
+                 "q8: 8.1 bits a weight; q4: 4.3 in layers, 8.1 in embedding and output")
       ->required()
       ->check(CLI::IsMember({"q8", "q4"}));
   try {
