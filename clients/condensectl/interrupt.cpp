@@ -6,10 +6,6 @@
 
 namespace condensed::ctl {
 
-namespace {
-constexpr int kInterruptedExit = 130;
-}
-
 Interrupt::Interrupt(client::Client& client) : signals_(client.io(), SIGINT, SIGTERM) {
   wait();
 }

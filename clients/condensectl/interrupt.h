@@ -6,6 +6,8 @@
 
 namespace condensed::ctl {
 
+constexpr int kInterruptedExit = 130;
+
 /// Thrown out of whatever waits when a signal came that nobody else takes.
 class Interrupted {};
 

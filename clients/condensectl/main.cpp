@@ -20,7 +20,6 @@ using namespace condensed::ctl;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr int kNotConnected = 3;
-constexpr int kInterrupted = 130;
 
 struct Options {
   std::string socket = "/run/condensed/condensed.sock";
@@ -131,7 +130,7 @@ int connect_and_run(const Options& options, const Run& run) {
     Context context{client, terminal, interrupt, input};
     return run(context);
   } catch (const Interrupted&) {
-    return kInterrupted;
+    return kInterruptedExit;
   } catch (const condensed::client::RequestFailed& error) {
     return failed(error.code() + ": " + error.what(), kFailed);
   } catch (const condensed::client::ConnectionLost& error) {

@@ -10,8 +10,6 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int kInterruptedExit = 130;
-
 double number_at(const json::object& object, std::string_view key) {
   const json::value* value = object.if_contains(key);
   return value != nullptr && value->is_number() ? value->to_number<double>() : 0.0;

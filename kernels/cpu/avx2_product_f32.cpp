@@ -57,8 +57,8 @@ void dot_block(const std::byte* weight, const float* x, std::int64_t cols, Out* 
     }
 #pragma GCC unroll 4
     for (int o = 0; o < n_outputs; ++o) {
-      const std::byte* at = weight + (o * cols + column) * 4;
-      const __m256 w = n == kLanes ? load_stored<DType::f32>(at) : load_stored_first<DType::f32>(at, n);
+      const auto* at = reinterpret_cast<const float*>(weight + (o * cols + column) * 4);  // at any address
+      const __m256 w = n == kLanes ? _mm256_loadu_ps(at) : load_first(at, n);
 #pragma GCC unroll 4
       for (int r = 0; r < n_rows; ++r) {
         sums[r][o].low = _mm256_fmadd_pd(low_half(row[r]), low_half(w), sums[r][o].low);
