@@ -11,6 +11,7 @@ namespace condensed::engine {
 namespace {
 
 constexpr int kRepetitions = 2;
+constexpr double kLongStepSeconds = 0.2;
 constexpr double kForget = 0.1;  // weight of the newest observation of passes
 
 // Passes until nothing moves by more than 1e-3, measured on the bundled model; sizes that are tried.
@@ -51,8 +52,13 @@ PromptPlanner::PromptPlanner(const PromptOptions& prompt, StepSeconds step_secon
 PromptPlanner PromptPlanner::measured(Model& model, Transformer& transformer, const PromptOptions& prompt) {
   StepSeconds step_seconds;
   const std::int64_t most = std::min<std::int64_t>(64, transformer.max_rows());
-  for (std::int64_t n_rows = 1; prompt.mode == PromptMode::automatic && n_rows <= most; n_rows *= 2) {
-    step_seconds[n_rows] = measure_step(model, transformer, n_rows);
+  if (prompt.mode == PromptMode::automatic) {
+    for (std::int64_t n_rows = 1; n_rows <= most; n_rows *= 2) {
+      step_seconds[n_rows] = measure_step(model, transformer, n_rows);
+      if (n_rows > 1 && step_seconds[n_rows] > kLongStepSeconds) {
+        break;  // the rest lies on a line, and a large model should not take longer to start
+      }
+    }
   }
   return {prompt, std::move(step_seconds)};
 }

@@ -21,7 +21,8 @@ class PromptPlanner {
   /// step_seconds is looked at only when prompt.mode is automatic.
   PromptPlanner(const PromptOptions& prompt, StepSeconds step_seconds);
 
-  /// Measures steps when prompt.mode is automatic: about a second for a model of a billion weights.
+  /// Measures steps when prompt.mode is automatic: some milliseconds for a small model, a second or two for
+  /// one of billions of weights.
   static PromptPlanner measured(Model& model, Transformer& transformer, const PromptOptions& prompt);
 
   /// How many of n_waiting (≥ 1) tokens of one prompt to run next; n_others: rows of other sessions in the

@@ -18,7 +18,7 @@ using condensed::eval::ThroughputOptions;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
-void add_run_options(CLI::App& command, RunOptions& run) {
+void add_run_options(CLI::App& command, RunOptions& run, const std::string& cache_flags = "--cache-dtype") {
   command.add_option("--model", run.model, "Model folder in the Hugging Face layout");
   command.add_option("--sinks", run.sinks, "First tokens of the stream that stay cached")
       ->check(CLI::Range(0, 1 << 20));
@@ -42,8 +42,7 @@ void add_run_options(CLI::App& command, RunOptions& run) {
   command.add_option("--weights", run.weights, "stored (as the checkpoint has them), bf16, f16, q8 or q4")
       ->check(CLI::IsMember({"stored", "bf16", "f16", "q8", "q4"}))
       ->capture_default_str();
-  command
-      .add_option("--cache-dtype", run.cache_dtype, "Numbers of cached keys and values: f32, bf16, f16 or q8")
+  command.add_option(cache_flags, run.cache_dtype, "Numbers of cached keys and values: f32, bf16, f16 or q8")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "q8"}))
       ->capture_default_str();
   command.add_option("--threads", run.threads, "0: one per processor")
@@ -100,9 +99,8 @@ CLI::App* add_perplexity(CLI::App& app, PerplexityOptions& options) {
 
 CLI::App* add_throughput(CLI::App& app, ThroughputOptions& options) {
   CLI::App* command = app.add_subcommand("throughput", "Measure speed and memory");
-  add_run_options(*command, options.run);
   options.run.cache_dtype = "f16";
-  command->get_option("--cache-dtype")->default_val("f16");
+  add_run_options(*command, options.run, "--cache,--cache-dtype");
   command->add_option("--random", options.random,
                       "Random weights instead of --model: tinyllama, llama-7b, llama-30b or a config.json");
   command->add_option("--layer-types", options.layer_types,
