@@ -117,6 +117,7 @@ std::string stat_event(const engine::EngineInfo& info, const DaemonInfo& daemon)
                {"n_owners", info.n_owners},
                {"vocab_size", info.vocab_size},
                {"weight_bytes", info.weight_bytes},
+               {"cache_dtype", name_of(info.cache_dtype)},
                {"cache_bytes_per_token", info.cache_bytes_per_token},
                {"sessions", info.sessions},
                {"max_sessions", info.max_sessions},

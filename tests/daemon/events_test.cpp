@@ -95,9 +95,9 @@ TEST(Events, StatAndListHaveTheKeysOfTheProtocol) {
   EXPECT_THAT(
       keys(read(stat_event(engine::EngineInfo{}, {.connections = 2, .resident_bytes = 5}))),
       UnorderedElementsAre("event", "version", "model", "backend", "n_layers", "n_owners", "vocab_size",
-                           "weight_bytes", "cache_bytes_per_token", "sessions", "max_sessions", "generating",
-                           "cache_bytes", "steps", "tokens_read", "tokens_generated", "evictions", "uptime_s",
-                           "connections", "resident_bytes"));
+                           "weight_bytes", "cache_dtype", "cache_bytes_per_token", "sessions", "max_sessions",
+                           "generating", "cache_bytes", "steps", "tokens_read", "tokens_generated",
+                           "evictions", "uptime_s", "connections", "resident_bytes"));
   const json::object list = read(list_event({kInfo}, {3}));
   EXPECT_EQ(list.at("sessions").at(0).at("attached"), 3);
   EXPECT_EQ(read(list_event({}, {})).at("sessions"), json::array());
