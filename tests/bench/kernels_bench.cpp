@@ -163,6 +163,56 @@ BENCHMARK_CAPTURE(attend, q8, DType::q8)->Apply(windows);
 BENCHMARK_CAPTURE(attend, bf16, DType::bf16)->Apply(windows);
 BENCHMARK_CAPTURE(attend, f32, DType::f32)->Apply(windows);
 
+// What stands between the products of a layer, for one row of TinyLlama.
+void rms_norm(benchmark::State& state) {
+  const auto backend = make_backend(kind(), 1);
+  const auto cols = static_cast<std::size_t>(state.range(0));
+  const std::vector<double> x(cols, 0.5);
+  const std::vector<float> weight(cols, 1.0F);
+  std::vector<float> out(cols);
+  for (auto _ : state) {
+    backend->rms_norm(x, weight, 1e-5F, out);
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(rms_norm)->Arg(2048);
+
+void rotate(benchmark::State& state) {
+  const auto backend = make_backend(kind(), 1);
+  const std::vector<float> angles(64, 0.5F);
+  std::vector<float> heads(static_cast<std::size_t>(64 * state.range(0)), 0.5F);
+  for (auto _ : state) {
+    backend->rotate(heads, angles, 64, heads);
+  }
+  state.SetItemsProcessed(state.iterations() * 64 * state.range(0));
+}
+BENCHMARK(rotate)->ArgName("heads")->Arg(32);
+
+// The product of a layer's gate and up projections. Arguments: rows, threads (0: all).
+void swiglu(benchmark::State& state, DType dtype) {
+  constexpr std::int64_t kHidden = 2048;
+  constexpr std::int64_t kIntermediate = 5632;
+  const std::int64_t rows = state.range(0);
+  const auto backend = make_backend(kind(), static_cast<int>(state.range(1)));
+  const Memory weights = random_rows(*backend, dtype, 2 * kIntermediate, kHidden);
+  const std::int64_t half = kIntermediate * row_bytes(dtype, kHidden);
+  const auto gate = backend->load_matrix({dtype, weights.get(), kIntermediate, kHidden});
+  const auto up = backend->load_matrix({dtype, weights.get() + half, kIntermediate, kHidden});
+  const Memory x = random_rows(*backend, DType::f32, rows, kHidden);
+  const Memory out = backend->allocate(static_cast<std::size_t>(rows * kIntermediate) * sizeof(float));
+  for (auto _ : state) {
+    backend->swiglu(*gate, *up, floats(x, rows * kHidden), floats(out, rows * kIntermediate));
+  }
+  state.SetBytesProcessed(state.iterations() * 2 * half);
+  state.counters["flops"] = rate(4.0 * static_cast<double>(rows * kIntermediate * kHidden));
+}
+void swiglu_rows(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgNames({"rows", "threads"})->UseRealTime();
+  benchmark->ArgsProduct({{1, 16}, {0}});
+}
+BENCHMARK_CAPTURE(swiglu, q4, DType::q4)->Apply(swiglu_rows);
+BENCHMARK_CAPTURE(swiglu, q8, DType::q8)->Apply(swiglu_rows);
+
 }  // namespace
 
 }  // namespace condensed::kernels
