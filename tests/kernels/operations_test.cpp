@@ -111,6 +111,37 @@ TEST_P(Operations, MatmulKeepsInfinityInItsOwnOutput) {
   }
 }
 
+TEST_P(Operations, MatmulShowsWhatIsNotFiniteInItsOwnRow) {
+  constexpr std::int64_t kRows = 3, kCols = 300, kOutputs = 9;
+  for (const DType dtype : kWeightTypes) {
+    for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+      auto x = random_floats(random_, kRows * kCols);
+      x[kCols + 170] = bad;
+      const StoredArray weight(dtype, random_floats(random_, kOutputs * kCols), 0, kCols);
+      GuardedOutput out(kRows * kOutputs);
+      backend().matmul(*backend().load_matrix(weight.matrix()), x, out.span());
+      for (std::int64_t i = 0; i < kRows * kOutputs; ++i) {
+        EXPECT_EQ(std::isfinite(out.span()[i]), i / kOutputs != 1) << name_of(dtype) << " output " << i;
+      }
+    }
+  }
+}
+
+TEST_P(Operations, MatmulOfHugeAndTinyActivations) {
+  constexpr std::int64_t kCols = 300;
+  for (const DType dtype : kWeightTypes) {
+    const StoredArray weight(dtype, random_floats(random_, kCols), 0, kCols);
+    for (const float size : {1e-38F, 1e-25F, 1e25F}) {
+      const auto x = random_floats(random_, kCols, size);
+      GuardedOutput expected(1);
+      GuardedOutput actual(1);
+      reference_.matmul(*reference_.load_matrix(weight.matrix()), x, expected.span());
+      backend().matmul(*backend().load_matrix(weight.matrix()), x, actual.span());
+      expect_within(actual.span()[0], expected.span()[0], 1e-3 * double{size} * std::sqrt(300) + 1e-36);
+    }
+  }
+}
+
 TEST_P(Operations, Embed) {
   for (int i = 0; i < 30 && !HasFailure(); ++i) {
     const int vocab = draw(random_, 1, 40);
