@@ -136,17 +136,15 @@ void Connection::write() {
   while (!queue_.empty() && buffers.size() < kEventsPerWrite) {
     in_write_.push_back(std::move(queue_.front()));
     queue_.pop_front();
-    buffers.push_back(asio::buffer(in_write_.back().event));
+    buffers.emplace_back(asio::buffer(in_write_.back().event));
   }
   asio::async_write(socket_, buffers,
                     [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
                       self->writing_ = false;
                       self->settle(self->in_write_);
-                      if (error) {
-                        self->close();
-                      } else if (self->open_ && !self->queue_.empty()) {
+                      if (!error && self->open_ && !self->queue_.empty()) {
                         self->write();
-                      } else if (self->closing_) {
+                      } else if (error || self->closing_) {
                         self->close();
                       }
                     });

@@ -43,7 +43,7 @@ bool is_session_name(std::string_view name) {
 
 void RequestFields::fail(std::string_view key, const std::string& expected, const json::value* found) {
   std::string shown = found != nullptr ? json::serialize(*found) : "nothing";
-  if (shown.size() > kShownValue) {
+  if (found != nullptr && shown.size() > kShownValue) {
     shown = std::string(json::to_string(found->kind())) + " of " + std::to_string(shown.size()) + " bytes";
   }
   throw FieldError("\"" + std::string(key) + "\": expected " + expected + ", found " + shown);

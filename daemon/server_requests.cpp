@@ -169,6 +169,7 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, List
   engine_.list(reply_to<std::vector<engine::SessionInfo>>(
       connection, id, {}, [this, connection, id](const auto& sessions) {
         std::vector<std::int64_t> attached;
+        attached.reserve(sessions.size());
         for (const engine::SessionInfo& info : sessions) {
           attached.push_back(streams_.attached_count(info.session));
         }

@@ -123,7 +123,7 @@ void load_q4(const std::byte* row, std::span<float> out) {
   for (std::int64_t i = 0; i < n; ++i) {
     const NibblePlace place = nibble_place(i);
     const int nibble = (std::to_integer<int>(row[place.byte]) >> place.shift) & 15;
-    const int factor = static_cast<std::int8_t>(factors[i / kQ4FactorGroup]);
+    const auto factor = static_cast<std::int8_t>(factors[i / kQ4FactorGroup]);
     const int integer = (nibble - (nibble >= 8 ? 16 : 0)) * factor;
     const float scale = f16_to_f32(load_bits(scales + 2 * (i / kQ4Group)));
     out[i] = static_cast<float>(integer) * kQ4FactorUnit * scale;
