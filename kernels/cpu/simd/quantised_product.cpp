@@ -94,11 +94,11 @@ class WeightRow {
     }
   }
 
-  const std::byte* numbers_;
-  const std::byte* factors_;
-  const std::byte* scales_;
-  const std::byte* at_;
-  float scale_;
+  const std::byte* numbers_ = nullptr;
+  const std::byte* factors_ = nullptr;
+  const std::byte* scales_ = nullptr;
+  const std::byte* at_ = nullptr;
+  float scale_ = 0;
   alignas(32) std::int32_t factor_[8];
 };
 
