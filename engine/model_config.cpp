@@ -243,7 +243,7 @@ std::optional<WeightFormat> read_quantisation(const ConfigObject& config) {
   const std::optional<kernels::DType> layers = kernels::dtype_named(text("layers"));
   const std::optional<kernels::DType> embedding = kernels::dtype_named(text("embedding"));
   const auto quantised = [](const std::optional<kernels::DType>& dtype) {
-    return dtype == kernels::DType::q8 || dtype == kernels::DType::q4;
+    return dtype && kernels::is_quantised(*dtype);
   };
   if (!quantised(layers) || !quantised(embedding)) {
     config.fail("quantization_config", "layers and embedding must each be \"q8\" or \"q4\"");

@@ -41,7 +41,7 @@ class Loader {
  private:
   kernels::MatrixView converted(const std::string& name, const kernels::MatrixView& view,
                                 kernels::DType dtype) {
-    if (view.dtype == kernels::DType::q8 || view.dtype == kernels::DType::q4) {
+    if (kernels::is_quantised(view.dtype)) {
       throw InputError("tensor " + name + ": is stored as " + std::string(name_of(view.dtype)) +
                        " and cannot become " + std::string(name_of(dtype)) +
                        "; use weights = \"stored\", or the original checkpoint");
@@ -106,7 +106,7 @@ void convert_rows(const kernels::MatrixView& from, kernels::DType to, std::span<
   const std::int64_t n_threads = std::clamp<std::int64_t>(std::thread::hardware_concurrency(), 1,
                                                           std::max<std::int64_t>(1, from.rows / 64));
   const std::int64_t to_bytes = kernels::row_bytes(to, from.cols);
-  const bool needs_finite = to == kernels::DType::q8 || to == kernels::DType::q4;
+  const bool needs_finite = kernels::is_quantised(to);
   std::atomic<std::int64_t> bad_row{-1};
   const auto convert = [&](std::int64_t first, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(from.cols));

@@ -126,7 +126,8 @@ class Backend {
                       std::span<const std::int32_t> run_begin, std::span<float> out) = 0;
 
   /// out = g · sigmoid(g) · u, element by element, with g = x · gateᵀ and u = x · upᵀ (SwiGLU,
-  /// arXiv 2002.05202); x: [rows, gate.cols], out: [rows, gate.rows].
+  /// arXiv 2002.05202); if both matrices are quantised, in the same format. x: [rows, gate.cols], out: [rows,
+  /// gate.rows].
   virtual void swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x,
                       std::span<float> out) = 0;
 

@@ -18,6 +18,10 @@ namespace condensed::kernels {
 /// A number is integer · scale, for q4 integer · factor / 128 · scale, which float32 holds exactly.
 enum class DType : std::uint8_t { f32, bf16, f16, q8, q4 };
 
+constexpr bool is_quantised(DType dtype) {
+  return dtype == DType::q8 || dtype == DType::q4;
+}
+
 constexpr std::int64_t kQ8Group = 128;  // numbers that share a scale
 constexpr std::int64_t kQ4Group = 256;
 constexpr std::int64_t kQ4FactorGroup = 32;

@@ -48,7 +48,7 @@ float inverse_of(float scale) {
 }
 
 float quantised(float value, float inverse_scale, float low, float high) {
-  return rounded(std::clamp(value * inverse_scale, low, high));
+  return rounded(std::min(high, std::max(low, value * inverse_scale)));  // NaN: low
 }
 
 /// To what f16 can hold: a scale beyond that becomes the largest one.

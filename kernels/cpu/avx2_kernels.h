@@ -6,9 +6,10 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/simd/kernels.h"
 
-/// The arithmetic of the AVX2 backend, one call per thread and range. The files behind it are compiled with
-/// AVX2, FMA and F16C: they use intrinsics and plain pointers only, since an inline function of the standard
-/// library, compiled there, could replace the one that the rest of the program runs on older processors.
+/// What every vector backend does with AVX2, one call per thread and range. The files behind it are compiled
+/// with AVX2, FMA and F16C: they use intrinsics and plain pointers only, since an inline function of the
+/// standard library, compiled there, could replace the one that the rest of the program runs on older
+/// processors.
 ///
 /// Every sum has one fixed order that follows from its length alone, whatever the blocking: lane l of one
 /// 8-lane accumulator adds elements l, l + 8, l + 16, …, absent elements counting as zero, then the lanes are

@@ -82,7 +82,7 @@ void CpuBackend::multiply(const Product& product, Out* out) const {
   const DType dtype = product.weight.dtype;
   if (dtype == DType::f32) {
     avx2::multiply_f32(product, out);
-  } else if (dtype == DType::q8 || dtype == DType::q4) {
+  } else if (is_quantised(dtype)) {
     if constexpr (kAdd) {
       simd_.multiply_add_quantised(product, out);
     } else {
@@ -97,7 +97,7 @@ void CpuBackend::multiply(const Product& product, Out* out) const {
 
 /// The activations as quantised weights need them; nothing for other weights.
 Activations CpuBackend::quantise(const MatrixView& weight, std::span<const float> x, std::int64_t rows) {
-  if (weight.dtype != DType::q8 && weight.dtype != DType::q4) {
+  if (!is_quantised(weight.dtype)) {
     return {};
   }
   const std::int64_t group = weight.dtype == DType::q8 ? kQ8Group : kQ4Group;
@@ -192,8 +192,9 @@ void CpuBackend::swiglu(const Matrix& gate, const Matrix& up, std::span<const fl
   const std::int64_t outputs = gate_view.rows;
   const std::int64_t rows = ssize_of(x) / gate_view.cols;
   assert(up_view.rows == outputs && up_view.cols == gate_view.cols && ssize_of(out) == rows * outputs);
-  assert(up_view.dtype == gate_view.dtype);
-  const Activations activations = quantise(gate_view, x, rows);
+  // One of the two may be quantised and the other not; both are so in the same format.
+  assert(up_view.dtype == gate_view.dtype || !is_quantised(up_view.dtype) || !is_quantised(gate_view.dtype));
+  const Activations activations = quantise(is_quantised(gate_view.dtype) ? gate_view : up_view, x, rows);
   const std::int64_t range = product_range(gate_view, rows, team_.size());
   const std::int64_t part = rows * std::min(range, outputs);  // of one of the two factors, in float64
   reserve_scratch(static_cast<std::size_t>(4 * part));

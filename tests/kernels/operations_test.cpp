@@ -34,7 +34,7 @@ double dot_tolerance(std::span<const float> x, const StoredArray& weight, std::i
     magnitude += std::abs(double{x[c]} * weights[c]);
   }
   double tolerance = (static_cast<double>(cols) / 8 + 6) * kRounding * (magnitude + 1);
-  if (weight.dtype() == DType::q8 || weight.dtype() == DType::q4) {
+  if (is_quantised(weight.dtype())) {
     // Activations in 16 bits: each is wrong by up to half a step of its group's largest.
     float largest = 0;
     for (std::int64_t c = 0; c < cols; ++c) {
@@ -225,6 +225,26 @@ TEST_P(Operations, Swiglu) {
                                std::abs(gates[j]) * dot_tolerance(row, up, j % outputs) +
                                8 * kRounding * std::abs(expected.span()[j]) + 1e-35;
       expect_within(actual.span()[j], expected.span()[j], tolerance);
+    }
+  }
+}
+
+TEST_P(Operations, SwigluOfMatricesInDifferentFormats) {
+  constexpr std::int64_t kRows = 3, kCols = 300, kOutputs = 50;
+  const auto x = random_floats(random_, kRows * kCols);
+  for (const auto& [gate_type, up_type] :
+       {std::pair{DType::bf16, DType::q8}, std::pair{DType::q4, DType::f32},
+        std::pair{DType::f32, DType::f16}}) {
+    const StoredArray gate(gate_type, random_floats(random_, kOutputs * kCols), 0, kCols);
+    const StoredArray up(up_type, random_floats(random_, kOutputs * kCols), 0, kCols);
+    GuardedOutput expected(kRows * kOutputs);
+    GuardedOutput actual(kRows * kOutputs);
+    reference_.swiglu(*reference_.load_matrix(gate.matrix()), *reference_.load_matrix(up.matrix()), x,
+                      expected.span());
+    backend().swiglu(*backend().load_matrix(gate.matrix()), *backend().load_matrix(up.matrix()), x,
+                     actual.span());
+    for (std::int64_t i = 0; i < kRows * kOutputs; ++i) {
+      expect_within(actual.span()[i], expected.span()[i], 0.05);
     }
   }
 }

@@ -117,7 +117,7 @@ TEST(StoredRow, OfZerosIsZeros) {
 
 TEST(StoredRow, HugeNumbersStayFinite) {
   for (const DType dtype : {DType::q8, DType::q4}) {
-    for (const float value : stored_and_loaded(dtype, {3e38F, -3e38F, 1.0F})) {
+    for (const float value : stored_and_loaded(dtype, {3e38F, -3e38F, std::nanf(""), 1.0F})) {
       EXPECT_TRUE(std::isfinite(value));
     }
   }

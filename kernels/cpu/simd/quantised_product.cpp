@@ -121,16 +121,7 @@ class Tile {
   // Parts [p_begin, p_end) of the lanes of all sums.
   template <int p_begin, int p_end>
   [[gnu::always_inline]] void sum(Part (&sums)[n_rows][n_outputs][p_end - p_begin]) {
-#pragma GCC unroll 8
-    for (int r = 0; r < n_rows; ++r) {
-#pragma GCC unroll 4
-      for (int o = 0; o < n_outputs; ++o) {
-#pragma GCC unroll 2
-        for (int p = p_begin; p < p_end; ++p) {
-          sums[r][o][p - p_begin] = zero();
-        }
-      }
-    }
+    clear(sums);
     const std::int64_t n_groups = cols_ / F::kGroup;
     for (std::int64_t g = 0; g < n_groups; ++g) {
 #pragma GCC unroll 4

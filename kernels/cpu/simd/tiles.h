@@ -16,6 +16,20 @@ constexpr int kTileOutputs = 4;
 /// How far ahead weights are asked for. The outputs of a tile lie far apart, so that each is one long stream.
 constexpr std::int64_t kPrefetchBytes = 1024;
 
+template <int n_rows, int n_outputs, int n_parts>
+[[gnu::always_inline]] static inline void clear(Part (&sums)[n_rows][n_outputs][n_parts]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < n_rows; ++r) {
+#pragma GCC unroll 4
+    for (int o = 0; o < n_outputs; ++o) {
+#pragma GCC unroll 2
+      for (int p = 0; p < n_parts; ++p) {
+        sums[r][o][p] = zero();
+      }
+    }
+  }
+}
+
 static inline void write(float* out, float product) {
   *out = product;
 }
