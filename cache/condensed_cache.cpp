@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 namespace condensed::cache {
 
@@ -141,6 +142,79 @@ void CondensedCache::skip(std::int64_t n_tokens) {
   assert(n_sinks_ == window_.sinks && n_tokens >= 0);
   position_ += n_tokens;
   n_window_ = 0;
+}
+
+void CondensedCache::truncate(std::int64_t position) {
+  assert(position >= earliest() && position <= position_);
+  const std::int64_t dropped = position_ - position;
+  n_window_ = std::max<std::int64_t>(0, n_window_ - dropped);
+  n_sinks_ = std::min(n_sinks_, position);
+  position_ = position;
+}
+
+const char* CondensedCache::defect(const StreamWindow& window, const Place& place) {
+  if (place.position < 0 || place.position > std::numeric_limits<std::int64_t>::max() / 2) {
+    return "its position is out of range";
+  }
+  const std::int64_t behind_sinks = std::max<std::int64_t>(0, place.position - window.sinks);
+  if (place.n_window < 0 || place.n_window > std::min(window.window, behind_sinks)) {
+    return "it holds another number of tokens than its position and window allow";
+  }
+  return nullptr;
+}
+
+std::size_t CondensedCache::saved_bytes(const CacheShape& shape, const StreamWindow& window,
+                                        const Place& place) {
+  const std::int64_t n_tokens = std::min(place.position, window.sinks) + place.n_window;
+  return static_cast<std::size_t>(n_tokens) * shape.bytes_per_token();
+}
+
+/// visit(device, offset, bytes): one stretch of memory of each head of each owner, and where it stands among
+/// what save() writes.
+template <typename Visit>
+void CondensedCache::for_each_piece(const Visit& visit) const {
+  const auto row = static_cast<std::size_t>(kernels::row_bytes(shape_.dtype, shape_.head_dim));
+  const std::size_t head_bytes = static_cast<std::size_t>(size()) * row;
+  const auto visit_tokens = [&](std::int64_t first, std::int64_t end, std::size_t index) {
+    while (first < end) {
+      const std::int64_t slot = slot_of(first);
+      const std::int64_t block_end = std::min((slot / kBlockTokens + 1) * kBlockTokens, window_.capacity());
+      const auto n = static_cast<std::size_t>(std::min(end - first, block_end - slot));
+      for (int owner = 0; owner < shape_.n_owners; ++owner) {
+        const KvSlot address = slot_address(owner, slot);
+        for (int head = 0; head < shape_.n_kv_heads; ++head) {
+          const std::int64_t stride = std::int64_t{head} * address.head_stride_bytes;
+          const std::size_t keys = 2 * static_cast<std::size_t>(owner) * shape_.n_kv_heads + head;
+          const std::size_t values = keys + shape_.n_kv_heads;
+          visit(std::span(address.keys + stride, n * row), keys * head_bytes + index * row);
+          visit(std::span(address.values + stride, n * row), values * head_bytes + index * row);
+        }
+      }
+      first += static_cast<std::int64_t>(n);
+      index += n;
+    }
+  };
+  visit_tokens(0, n_sinks_, 0);
+  visit_tokens(position_ - n_window_, position_, static_cast<std::size_t>(n_sinks_));
+}
+
+void CondensedCache::save(std::span<std::byte> out) const {
+  assert(out.size() == saved_bytes(shape_, window_, place()));
+  for_each_piece([&](std::span<std::byte> device, std::size_t offset) {
+    backend_.download(device, out.subspan(offset, device.size()));
+  });
+}
+
+void CondensedCache::restore(const Place& place, std::span<const std::byte> saved) {
+  assert(position_ == 0 && defect(window_, place) == nullptr);
+  assert(saved.size() == saved_bytes(shape_, window_, place));
+  position_ = place.position;
+  n_sinks_ = std::min(place.position, window_.sinks);
+  n_window_ = place.n_window;
+  grow_to(std::min(position_, window_.capacity()));
+  for_each_piece([&](std::span<std::byte> device, std::size_t offset) {
+    backend_.upload(saved.subspan(offset, device.size()), device);
+  });
 }
 
 }  // namespace condensed::cache

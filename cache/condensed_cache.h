@@ -75,6 +75,8 @@ class CondensedCache {
   std::int64_t size() const { return n_sinks_ + n_window_; }
   std::int64_t evictions() const { return position_ - size(); }
   std::size_t bytes() const { return bytes_; }
+  /// How far back truncate() can go.
+  std::int64_t earliest() const { return evictions() == 0 ? 0 : position_ - n_window_; }
 
   /// Cache position of the token `row` places after the last cached one: what sink keys are rotated against.
   std::int64_t cache_position(std::int64_t row) const;
@@ -91,6 +93,29 @@ class CondensedCache {
   /// The sinks must be full.
   void skip(std::int64_t n_tokens);
 
+  /// Forgets the latest tokens: `position` is the next token's place again. What the window lost to them does
+  /// not come back. earliest() ≤ position ≤ position().
+  void truncate(std::int64_t position);
+
+  /// What a copy needs beside the numbers; shape and window are the owner's to keep.
+  struct Place {
+    std::int64_t position = 0;
+    std::int64_t n_window = 0;  // tokens held behind the sinks
+
+    bool operator==(const Place&) const = default;
+  };
+  Place place() const { return {.position = position_, .n_window = n_window_}; }
+
+  /// What is wrong with a place that a file claims for a cache of this window; null: nothing.
+  static const char* defect(const StreamWindow& window, const Place& place);
+  static std::size_t saved_bytes(const CacheShape& shape, const StreamWindow& window, const Place& place);
+
+  /// Copies what is held, independent of where it lies: for each owner keys, then values
+  /// [n_kv_heads, size()] of stored rows, tokens in the order of the stream. out: [saved_bytes].
+  void save(std::span<std::byte> out) const;
+  /// An empty cache becomes the saved one. saved: as save() wrote it, of the same shape and window.
+  void restore(const Place& place, std::span<const std::byte> saved);
+
  private:
   struct Block {
     kernels::Memory memory;  // for each owner: keys [n_kv_heads, n_slots] stored rows, then values
@@ -100,6 +125,8 @@ class CondensedCache {
   std::int64_t slot_of(std::int64_t position) const;
   kernels::KvSlot slot_address(int owner, std::int64_t slot) const;
   void grow_to(std::int64_t n_slots);
+  template <typename Visit>
+  void for_each_piece(const Visit& visit) const;
   void add_cached_runs(int owner, std::int64_t first, std::int64_t end, kernels::Frame frame,
                        std::vector<kernels::KvRun>& runs) const;
   void add_pending_run(std::int64_t first, std::int64_t end, kernels::Frame frame, const PendingRows& pending,

@@ -167,8 +167,8 @@ void Transformer::State::place(std::span<const Slice> slices) {
                      std::span(host_angles).subspan(row * head_dim, head_dim));
       }
     }
-    backend.upload(std::span(host_angles).first(static_cast<std::size_t>(n_rows) * head_dim),
-                   buffer.rows(0, n_rows));
+    const std::span angles = std::span(host_angles).first(static_cast<std::size_t>(n_rows) * head_dim);
+    backend.upload(std::as_bytes(angles), std::as_writable_bytes(buffer.rows(0, n_rows)));
   };
   fill_angles(angles_stream,
               [](const CondensedCache& cache, std::int64_t i) { return cache.position() + i; });
@@ -354,7 +354,7 @@ void Transformer::State::compute_logits(std::span<const Slice> slices) {
   backend.rms_norm(x.rows(0, n), vector_of(model.weights.final_norm, config.hidden_size),
                    static_cast<float>(config.rms_norm_eps), normed.rows(0, n));
   backend.matmul(model.weights.output_matrix(), normed.rows(0, n), device_logits.rows(0, n));
-  backend.download(device_logits.rows(0, n), logits);
+  backend.download(std::as_bytes(device_logits.rows(0, n)), std::as_writable_bytes(std::span(logits)));
 }
 
 void Transformer::State::append(std::span<const Slice> slices) {

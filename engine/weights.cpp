@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 #include <thread>
+#include <xxhash.h>
 
 #include "engine/input_error.h"
 #include "kernels/stored_row.h"
@@ -12,6 +13,8 @@
 namespace condensed::engine {
 
 namespace {
+
+constexpr std::int64_t kSampledRows = 16;  // of each matrix
 
 class Loader {
  public:
@@ -27,18 +30,37 @@ class Loader {
         view = converted(name, view, wanted);
       }
     }
+    sample(name, view);
     return backend_.load_matrix(view);
   }
 
   /// Norm weights are few: they become float32.
   kernels::Memory vector(const std::string& name, std::int64_t size) {
     const std::vector<float> values = source_.vector(name, size);
-    kernels::Memory memory = backend_.allocate(values.size() * sizeof(float));
-    backend_.upload(values, {reinterpret_cast<float*>(memory.get()), values.size()});
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
+    add_to_hash(std::as_bytes(std::span(name)));
+    add_to_hash(bytes);
+    kernels::Memory memory = backend_.allocate(bytes.size());
+    backend_.upload(bytes, {memory.get(), bytes.size()});
     return memory;
   }
 
  private:
+  void add_to_hash(std::span<const std::byte> bytes) {
+    weights_.sample_hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), weights_.sample_hash);
+  }
+
+  /// Training moves every weight: some rows tell two checkpoints apart, without reading all of a large one.
+  void sample(const std::string& name, const kernels::MatrixView& view) {
+    const std::string what = name + " " + std::string(name_of(view.dtype)) + " " + std::to_string(view.rows) +
+                             " " + std::to_string(view.cols);
+    add_to_hash(std::as_bytes(std::span(what)));
+    const auto row_bytes = static_cast<std::size_t>(kernels::row_bytes(view.dtype, view.cols));
+    for (std::int64_t i = 0; i < kSampledRows; ++i) {
+      add_to_hash({view.row(view.rows * i / kSampledRows), row_bytes});
+    }
+  }
+
   kernels::MatrixView converted(const std::string& name, const kernels::MatrixView& view,
                                 kernels::DType dtype) {
     if (kernels::is_quantised(view.dtype)) {

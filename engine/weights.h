@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -32,6 +33,7 @@ struct Weights {
   std::vector<LayerWeights> layers;            // [n_layers]
   kernels::Memory final_norm;                  // [hidden]
   std::unique_ptr<kernels::Matrix> output;     // [vocab, hidden], null when tied: then `embedding`
+  std::uint64_t sample_hash = 0;               // of names, formats, shapes and some rows of all of these
 
   const kernels::Matrix& output_matrix() const { return output ? *output : *embedding; }
   std::size_t bytes() const;

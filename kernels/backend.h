@@ -93,8 +93,8 @@ class Backend {
 
   /// Zeroed, aligned to 64 bytes. Throws std::bad_alloc.
   virtual Memory allocate(std::size_t bytes) = 0;
-  virtual void upload(std::span<const float> host, std::span<float> device) = 0;
-  virtual void download(std::span<const float> device, std::span<float> host) = 0;
+  virtual void upload(std::span<const std::byte> host, std::span<std::byte> device) = 0;
+  virtual void download(std::span<const std::byte> device, std::span<std::byte> host) = 0;
 
   /// `view` must stay valid as long as the matrix: a backend may compute on it in place.
   virtual std::unique_ptr<Matrix> load_matrix(const MatrixView& view) = 0;

@@ -34,12 +34,13 @@ void HostBackend::release(std::byte* data) noexcept {
   ::operator delete(data, kAlignment);
 }
 
-void HostBackend::upload(std::span<const float> host, std::span<float> device) {
-  copy(host, device);
+void HostBackend::upload(std::span<const std::byte> host, std::span<std::byte> device) {
+  assert(host.size() == device.size());
+  std::copy(host.begin(), host.end(), device.begin());
 }
 
-void HostBackend::download(std::span<const float> device, std::span<float> host) {
-  copy(device, host);
+void HostBackend::download(std::span<const std::byte> device, std::span<std::byte> host) {
+  upload(device, host);
 }
 
 std::unique_ptr<Matrix> HostBackend::load_matrix(const MatrixView& view) {

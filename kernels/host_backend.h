@@ -27,8 +27,8 @@ class HostMatrix final : public Matrix {
 class HostBackend : public Backend {
  public:
   Memory allocate(std::size_t bytes) override;
-  void upload(std::span<const float> host, std::span<float> device) override;
-  void download(std::span<const float> device, std::span<float> host) override;
+  void upload(std::span<const std::byte> host, std::span<std::byte> device) override;
+  void download(std::span<const std::byte> device, std::span<std::byte> host) override;
   std::unique_ptr<Matrix> load_matrix(const MatrixView& view) override;
   void copy(std::span<const float> from, std::span<float> to) override;
   void copy(std::span<const double> from, std::span<double> to) override;

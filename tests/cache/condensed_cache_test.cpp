@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -254,6 +255,97 @@ TEST(CondensedCache, AnAppendLongerThanTheWindowKeepsItsEnd) {
   }
   std::sort(seen.begin(), seen.end());
   EXPECT_EQ(seen, (std::vector<float>{0, 1, 17, 18, 19}));
+}
+
+/// Appends n random tokens to every cache.
+void feed_random(std::mt19937& random, std::int64_t n, std::initializer_list<CondensedCache*> caches) {
+  const CacheShape& shape = (*caches.begin())->shape();
+  const auto size = static_cast<std::size_t>(n) * shape.n_kv_heads * shape.head_dim;
+  std::normal_distribution<float> normal;
+  std::vector<std::vector<float>> numbers(2 * static_cast<std::size_t>(shape.n_owners));
+  std::vector<PendingRows> pending(shape.n_owners);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i].resize(size);
+    std::generate(numbers[i].begin(), numbers[i].end(), [&] { return normal(random); });
+    (i % 2 == 0 ? pending[i / 2].keys : pending[i / 2].values) = numbers[i].data();
+  }
+  for (CondensedCache* cache : caches) cache->append(n, pending);
+}
+
+std::vector<std::byte> saved(const CondensedCache& cache) {
+  std::vector<std::byte> out(CondensedCache::saved_bytes(cache.shape(), cache.window(), cache.place()));
+  cache.save(out);
+  return out;
+}
+
+TEST(CondensedCache, ARestoredCacheGoesOnAsTheOneThatWasSaved) {
+  std::mt19937 random(4);
+  const auto backend = kernels::make_backend("auto", 1);
+  const auto pick = [&](std::int64_t least, std::int64_t most) {
+    return std::uniform_int_distribution<std::int64_t>(least, most)(random);
+  };
+  for (int trial = 0; trial < 200; ++trial) {
+    const auto dtypes = {kernels::DType::f32, kernels::DType::bf16, kernels::DType::f16, kernels::DType::q8};
+    const CacheShape shape{.n_owners = static_cast<int>(pick(1, 3)),
+                           .n_kv_heads = static_cast<int>(pick(1, 3)),
+                           .head_dim = static_cast<int>(2 * pick(1, 9)),
+                           .dtype = *(dtypes.begin() + pick(0, 3))};
+    const StreamWindow window{pick(0, 70), pick(1, 200)};
+    CondensedCache original(*backend, shape, window);
+    for (std::int64_t n = pick(0, 6); n > 0; --n) {
+      feed_random(random, pick(1, 90), {&original});
+      if (pick(0, 2) == 0) original.truncate(pick(original.earliest(), original.position()));
+    }
+    CondensedCache restored(*backend, shape, window);
+    ASSERT_EQ(CondensedCache::defect(window, original.place()), nullptr);
+    restored.restore(original.place(), saved(original));
+    for (int step = 0; step < 4; ++step) {
+      ASSERT_EQ(restored.place(), original.place());
+      ASSERT_EQ(restored.size(), original.size());
+      ASSERT_EQ(restored.cache_position(3), original.cache_position(3));
+      ASSERT_EQ(saved(restored), saved(original)) << "sinks " << window.sinks << " window " << window.window;
+      feed_random(random, pick(1, 120), {&original, &restored});
+    }
+  }
+}
+
+TEST(CondensedCache, WhatIsTruncatedWasNeverThere) {
+  std::mt19937 random(5);
+  const auto backend = kernels::make_backend("auto", 1);
+  const CacheShape shape{.n_owners = 2, .n_kv_heads = 1, .head_dim = 4};
+  const StreamWindow window{3, 70};
+  CondensedCache cache(*backend, shape, window);
+  CondensedCache twin(*backend, shape, window);
+  feed_random(random, 40, {&cache, &twin});
+  feed_random(random, 30, {&cache});
+  EXPECT_EQ(cache.earliest(), 0);
+  cache.truncate(40);  // nothing was evicted: the very same cache
+  EXPECT_EQ(saved(cache), saved(twin));
+  cache.truncate(1);
+  twin.truncate(1);
+  EXPECT_EQ(cache.size(), 1);
+  feed_random(random, 200, {&cache, &twin});
+  EXPECT_EQ(saved(cache), saved(twin));
+  EXPECT_EQ(cache.earliest(), 201 - 70);
+  cache.truncate(201 - 20);  // the window is shorter now, and fills again
+  EXPECT_EQ(cache.size(), 3 + 50);
+  EXPECT_EQ(cache.evictions(), 201 - 73);
+  feed_random(random, 15, {&cache});
+  EXPECT_EQ(cache.size(), 3 + 65);
+  feed_random(random, 15, {&cache});
+  EXPECT_EQ(cache.size(), window.capacity());
+}
+
+TEST(CondensedCache, RefusesPlacesThatNoCacheCanBeAt) {
+  const StreamWindow window{4, 100};
+  using Place = CondensedCache::Place;
+  for (const Place& good : {Place{0, 0}, Place{4, 0}, Place{10, 6}, Place{1000, 100}, Place{1000, 0}}) {
+    EXPECT_EQ(CondensedCache::defect(window, good), nullptr) << good.position << ' ' << good.n_window;
+  }
+  for (const Place& bad : {Place{-1, 0}, Place{3, 1}, Place{10, 7}, Place{1000, 101}, Place{1000, -1},
+                           Place{std::numeric_limits<std::int64_t>::max(), 100}}) {
+    EXPECT_NE(CondensedCache::defect(window, bad), nullptr) << bad.position << ' ' << bad.n_window;
+  }
 }
 
 TEST(RotaryPhase, DependsOnDistanceOnlyHoweverFarTheStreamHasRun) {

@@ -31,9 +31,9 @@ TEST_P(MemoryOperations, CopiesThereAndBack) {
   std::vector<float> device(5);
   std::vector<float> moved(5);
   std::vector<float> back(5);
-  backend().upload(from, device);
+  backend().upload(std::as_bytes(std::span(from)), std::as_writable_bytes(std::span(device)));
   backend().copy(device, moved);
-  backend().download(moved, back);
+  backend().download(std::as_bytes(std::span(moved)), std::as_writable_bytes(std::span(back)));
   EXPECT_EQ(back, from);
   backend().fill_zero(std::span(moved).subspan(1, 3));
   EXPECT_EQ(moved, (std::vector<float>{1, 0, 0, 0, 5}));
