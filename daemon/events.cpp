@@ -19,7 +19,7 @@ double milliseconds(std::chrono::nanoseconds duration) {
 }
 
 json::object session_fields(const engine::SessionInfo& info, std::int64_t attached) {
-  return {{"session", info.session},
+  return {{"session", info.session.name},
           {"generating", info.generating},
           {"sinks", info.sinks},
           {"window", info.window},
@@ -35,7 +35,7 @@ json::object session_fields(const engine::SessionInfo& info, std::int64_t attach
 
 json::object opened_fields(std::string_view event, const engine::SessionInfo& info) {
   return {
-      {"event", event},        {"session", info.session},         {"existed", info.existed},
+      {"event", event},        {"session", info.session.name},    {"existed", info.existed},
       {"sinks", info.sinks},   {"window", info.window},           {"position", info.position},
       {"cached", info.cached}, {"cache_bytes", info.cache_bytes}, {"cache_bytes_max", info.cache_bytes_max}};
 }
@@ -55,7 +55,7 @@ std::string attached_event(const engine::SessionInfo& info) {
 
 std::string appended_event(const engine::AppendResult& result) {
   return line({{"event", "appended"},
-               {"session", result.session},
+               {"session", result.session.name},
                {"tokens", result.tokens},
                {"position", result.position}});
 }
@@ -142,7 +142,7 @@ std::string list_event(const std::vector<engine::SessionInfo>& sessions,
 }
 
 std::string position_event(std::string_view name, const engine::SessionInfo& info) {
-  return line({{"event", name}, {"session", info.session}, {"position", info.position}});
+  return line({{"event", name}, {"session", info.session.name}, {"position", info.position}});
 }
 
 std::string detached_event(std::string_view session) {

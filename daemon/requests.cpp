@@ -37,7 +37,7 @@ std::optional<engine::Input> take_input(RequestFields& fields) {
 
 OpenOp parse_open(RequestFields& fields) {
   OpenOp op;
-  op.open.session = fields.session_name().value_or("");
+  op.open.session.name = fields.session_name().value_or("");
   op.open.sinks = fields.integer("sinks", 0, kUnlimited);
   op.open.window = fields.integer("window", 1, kUnlimited);
   op.open.bos = fields.boolean("bos").value_or(true);
@@ -103,7 +103,7 @@ GenerateOp parse_generate(RequestFields& fields) {
   GenerateOp op;
   engine::GenerateRequest& request = op.generate;
   engine::SamplingOptions& sampling = request.sampling;
-  request.session = fields.required_session_name();
+  request.session.name = fields.required_session_name();
   request.max_tokens = fields.integer("max_tokens", 1, kUnlimited);
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request.stop = take_stop(fields);

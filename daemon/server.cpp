@@ -88,7 +88,7 @@ void Server::forget(const ConnectionPtr& connection) {
 /// engine, nobody here knows which generation a cancel would hit: its answer decides.
 void Server::stop_if_unheard(const std::string& session) {
   if (streams_.unheard(session) && !generates_asked_.contains(session)) {
-    engine_.cancel(session, [](const auto&) {});
+    engine_.cancel({.name = session}, [](const auto&) {});
   }
 }
 

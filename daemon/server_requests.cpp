@@ -75,10 +75,10 @@ engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::st
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, OpenOp op) {
-  std::string session = op.open.session;
+  std::string session = op.open.session.name;
   engine_.open(std::move(op.open), reply_to<engine::SessionInfo>(
                                        connection, id, session, [this, connection, id](const auto& info) {
-                                         streams_.attach(info.session, connection);
+                                         streams_.attach(info.session.name, connection);
                                          connection->send(with_id(opened_event(info), id));
                                        }));
 }
@@ -86,14 +86,14 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Open
 void Server::handle(const ConnectionPtr& connection, const std::string& id, AppendOp op) {
   std::string session = op.session;
   engine_.append(
-      std::move(op.session), std::move(op.input),
+      engine::SessionId{.name = op.session}, std::move(op.input),
       reply_to<engine::AppendResult>(connection, id, session, [connection, id](const auto& result) {
         connection->send(with_id(appended_event(result), id));
       }));
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, GenerateOp op) {
-  std::string session = op.generate.session;
+  std::string session = op.generate.session.name;
   auto stream = std::make_shared<PacedStream>(
       session, static_cast<std::size_t>(settings_.send_buffer_bytes),
       [this](std::shared_ptr<PacedStream> from, std::string event, bool done) {
@@ -122,7 +122,7 @@ void Server::generate_answered(const std::string& session) {
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, CancelOp op) {
   std::string session = op.session;
-  engine_.cancel(std::move(op.session),
+  engine_.cancel(engine::SessionId{.name = op.session},
                  reply_to<engine::SessionInfo>(connection, id, session, [connection, id](const auto& info) {
                    connection->send(with_id(position_event("cancelled", info), id));
                  }));
@@ -130,30 +130,32 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Canc
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, AttachOp op) {
   std::string session = op.session;
-  engine_.stat(std::move(op.session), reply_to<engine::SessionInfo>(
-                                          connection, id, session, [this, connection, id](const auto& info) {
-                                            streams_.attach(info.session, connection);
-                                            connection->send(with_id(attached_event(info), id));
-                                          }));
+  engine_.stat(
+      engine::SessionId{.name = op.session},
+      reply_to<engine::SessionInfo>(connection, id, session, [this, connection, id](const auto& info) {
+        streams_.attach(info.session.name, connection);
+        connection->send(with_id(attached_event(info), id));
+      }));
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, DetachOp op) {
   std::string session = op.session;
-  engine_.stat(std::move(op.session), reply_to<engine::SessionInfo>(
-                                          connection, id, session, [this, connection, id](const auto& info) {
-                                            streams_.detach(info.session, connection);
-                                            stop_if_unheard(info.session);
-                                            connection->send(with_id(detached_event(info.session), id));
-                                          }));
+  engine_.stat(
+      engine::SessionId{.name = op.session},
+      reply_to<engine::SessionInfo>(connection, id, session, [this, connection, id](const auto& info) {
+        streams_.detach(info.session.name, connection);
+        stop_if_unheard(info.session.name);
+        connection->send(with_id(detached_event(info.session.name), id));
+      }));
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, StatOp op) {
   if (op.session) {
     std::string session = *op.session;
     engine_.stat(
-        std::move(*op.session),
+        engine::SessionId{.name = *op.session},
         reply_to<engine::SessionInfo>(connection, id, session, [this, connection, id](const auto& info) {
-          connection->send(with_id(stat_event(info, streams_.attached_count(info.session)), id));
+          connection->send(with_id(stat_event(info, streams_.attached_count(info.session.name)), id));
         }));
     return;
   }
@@ -166,25 +168,26 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Stat
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, ListOp /*op*/) {
-  engine_.list(reply_to<std::vector<engine::SessionInfo>>(
-      connection, id, {}, [this, connection, id](const auto& sessions) {
-        std::vector<std::int64_t> attached;
-        attached.reserve(sessions.size());
-        for (const engine::SessionInfo& info : sessions) {
-          attached.push_back(streams_.attached_count(info.session));
-        }
-        connection->send(with_id(list_event(sessions, attached), id));
-      }));
+  engine_.list(std::nullopt, reply_to<std::vector<engine::SessionInfo>>(
+                                 connection, id, {}, [this, connection, id](const auto& sessions) {
+                                   std::vector<std::int64_t> attached;
+                                   attached.reserve(sessions.size());
+                                   for (const engine::SessionInfo& info : sessions) {
+                                     attached.push_back(streams_.attached_count(info.session.name));
+                                   }
+                                   connection->send(with_id(list_event(sessions, attached), id));
+                                 }));
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, CloseOp op) {
   std::string session = op.session;
-  engine_.close(std::move(op.session), reply_to<engine::SessionInfo>(
-                                           connection, id, session, [this, connection, id](const auto& info) {
-                                             const std::string event = position_event("closed", info);
-                                             connection->send(with_id(event, id));
-                                             streams_.closed(info.session, connection, event);
-                                           }));
+  engine_.close(
+      engine::SessionId{.name = op.session},
+      reply_to<engine::SessionInfo>(connection, id, session, [this, connection, id](const auto& info) {
+        const std::string event = position_event("closed", info);
+        connection->send(with_id(event, id));
+        streams_.closed(info.session.name, connection, event);
+      }));
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, PingOp /*op*/) {

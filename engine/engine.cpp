@@ -24,6 +24,18 @@ std::string_view name_of(ErrorCode code) {
       return "append_limit";
     case ErrorCode::not_generating:
       return "not_generating";
+    case ErrorCode::nothing_to_resume:
+      return "nothing_to_resume";
+    case ErrorCode::undo_limit:
+      return "undo_limit";
+    case ErrorCode::memory_limit:
+      return "memory_limit";
+    case ErrorCode::no_state_dir:
+      return "no_state_dir";
+    case ErrorCode::snapshot_failed:
+      return "snapshot_failed";
+    case ErrorCode::snapshot_refused:
+      return "snapshot_refused";
     case ErrorCode::session_closed:
       return "session_closed";
     case ErrorCode::shutting_down:
@@ -73,7 +85,7 @@ void Engine::open(OpenRequest request, Reply<SessionInfo> reply) {
   });
 }
 
-void Engine::append(std::string session, Input input, Reply<AppendResult> reply) {
+void Engine::append(SessionId session, Input input, Reply<AppendResult> reply) {
   loop_->post(reply, [session = std::move(session), input = std::move(input), reply](Loop& loop) mutable {
     loop.append(session, std::move(input), reply);
   });
@@ -87,11 +99,11 @@ void Engine::generate(GenerateRequest request, std::shared_ptr<GenerationListene
   });
 }
 
-void Engine::cancel(std::string session, Reply<SessionInfo> reply) {
-  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { reply(loop.cancel(session)); });
+void Engine::cancel(SessionId session, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { loop.cancel(session, reply); });
 }
 
-void Engine::stat(std::string session, Reply<SessionInfo> reply) {
+void Engine::stat(SessionId session, Reply<SessionInfo> reply) {
   loop_->post(reply, [session = std::move(session), reply](Loop& loop) { reply(loop.stat(session)); });
 }
 
@@ -99,12 +111,45 @@ void Engine::stat_engine(Reply<EngineInfo> reply) {
   loop_->post(reply, [reply](Loop& loop) { reply(loop.stat_engine()); });
 }
 
-void Engine::list(Reply<std::vector<SessionInfo>> reply) {
-  loop_->post(reply, [reply](Loop& loop) { reply(loop.list()); });
+void Engine::list(std::optional<std::uint32_t> user, Reply<std::vector<SessionInfo>> reply) {
+  loop_->post(reply, [user, reply](Loop& loop) { reply(loop.list(user)); });
 }
 
-void Engine::close(std::string session, Reply<SessionInfo> reply) {
-  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { reply(loop.close(session)); });
+void Engine::close(SessionId session, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { loop.close(session, reply); });
+}
+
+void Engine::save(SessionId session, Reply<SavedSnapshot> reply) {
+  loop_->post(reply, [session = std::move(session), reply](Loop& loop) { loop.save(session, reply); });
+}
+
+void Engine::fork(SessionId session, std::string as, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), as = std::move(as), reply](Loop& loop) {
+    loop.fork(session, as, reply);
+  });
+}
+
+void Engine::rename(SessionId session, std::string to, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), to = std::move(to), reply](Loop& loop) {
+    loop.rename(session, to, reply);
+  });
+}
+
+void Engine::undo(SessionId session, std::int64_t tokens, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), tokens, reply](Loop& loop) {
+    loop.undo(session, tokens, reply);
+  });
+}
+
+void Engine::export_session(SessionId session, Reply<ExportedSession> reply) {
+  loop_->post(reply,
+              [session = std::move(session), reply](Loop& loop) { loop.export_session(session, reply); });
+}
+
+void Engine::import_session(SessionId session, std::vector<std::byte> file, Reply<SessionInfo> reply) {
+  loop_->post(reply, [session = std::move(session), file = std::move(file), reply](Loop& loop) mutable {
+    loop.import_session(session, std::move(file), reply);
+  });
 }
 
 }  // namespace condensed::engine

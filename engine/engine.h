@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +16,8 @@
 #include "engine/model.h"
 #include "engine/prompt_options.h"
 #include "engine/sampling.h"
+#include "engine/session_id.h"
+#include "engine/snapshot_policy.h"
 
 namespace condensed::engine {
 
@@ -23,9 +27,15 @@ enum class ErrorCode : std::uint8_t {
   session_exists,  // open: the name is taken, with other settings
   session_busy,    // generate: a generation is running
   session_limit,
-  append_limit,    // more input waits than the session may hold
-  not_generating,  // cancel: nothing to cancel
-  session_closed,  // the session was closed while the request waited
+  append_limit,       // more input waits than the session may hold
+  not_generating,     // cancel: nothing to cancel
+  nothing_to_resume,  // generate with `resume`: no generation was interrupted
+  undo_limit,         // the cache no longer holds what would have to become the newest token
+  memory_limit,       // no memory for another session, and none can be put to sleep
+  no_state_dir,       // there is no state folder
+  snapshot_failed,    // the state folder cannot be written or read
+  snapshot_refused,   // damaged, or of another model
+  session_closed,     // the session was closed while the request waited
   shutting_down,
 };
 std::string_view name_of(ErrorCode code);
@@ -33,6 +43,8 @@ std::string_view name_of(ErrorCode code);
 struct Error {
   ErrorCode code = ErrorCode::bad_request;
   std::string message;
+  std::string_view limit = {};  // the setting that was reached, if one was
+  std::optional<std::int64_t> retry_after_ms = std::nullopt;
 };
 
 /// Receives the answer to one request, exactly once, on the engine's thread. Must not block or throw.
@@ -41,19 +53,28 @@ using Reply = std::function<void(std::variant<T, Error>)>;
 
 struct EngineOptions {
   cache::StreamWindow default_window{4, 1020};
-  std::int64_t max_window = 65536;  // sinks + window a session may ask for
-  std::int64_t max_sessions = 1024;
+  std::int64_t max_window = 65536;            // sinks + window a session may ask for
+  std::int64_t max_sessions = 1024;           // those asleep included
+  std::int64_t max_resident_sessions = 1024;  // beyond: the least recently used one goes to sleep
+  std::size_t max_cache_bytes = std::numeric_limits<std::size_t>::max();  // of all resident sessions
   std::size_t max_waiting_input_bytes = 8U << 20;  // per session, text and tokens not yet read
   std::int64_t max_batch_rows = 256;               // tokens in one step, all sessions together
   PromptOptions prompt;
   kernels::DType cache_dtype = kernels::DType::f32;
+  std::filesystem::path state_dir;  // where sessions are kept; empty: nowhere, and none ever sleeps
+  SnapshotPolicy snapshots;
+  std::chrono::milliseconds hibernate_after{0};  // rest after which a session goes to sleep; 0: never
+  std::chrono::milliseconds drain{0};            // shutdown(): what may end by itself has so long
+  /// Told what an administrator should know, in one line. Called on the engine's thread, and by the
+  /// constructor.
+  std::function<void(const std::string&)> warn = [](const std::string&) {};
 };
 
 /// Text, or tokens.
 using Input = std::variant<std::string, std::vector<std::int32_t>>;
 
 struct OpenRequest {
-  std::string session;  // empty: the engine picks a name
+  SessionId session;  // without a name: the engine picks one
   std::optional<std::int64_t> sinks;
   std::optional<std::int64_t> window;
   bool bos = true;             // whether a new stream starts with the model's beginning-of-sequence token
@@ -61,18 +82,23 @@ struct OpenRequest {
 };
 
 struct SessionInfo {
-  std::string session;
+  SessionId session;
   bool existed = false;  // open: the session was there already
+  bool asleep = false;   // on disk only
   bool generating = false;
+  bool interrupted = false;  // a generation can be resumed
   std::int64_t sinks = 0;
   std::int64_t window = 0;
   std::int64_t position = 0;  // tokens in the stream so far
   std::int64_t cached = 0;    // tokens the cache holds
   std::int64_t evictions = 0;
-  std::int64_t waiting_tokens = 0;  // input not yet read, as far as it has been tokenised
-  std::int64_t waiting_bytes = 0;   // input text not yet tokenised
-  std::size_t cache_bytes = 0;      // allocated now
-  std::size_t cache_bytes_max = 0;  // when the window is full: never more
+  std::int64_t waiting_tokens = 0;             // input not yet read, as far as it has been tokenised
+  std::int64_t waiting_bytes = 0;              // input text not yet tokenised
+  std::size_t cache_bytes = 0;                 // allocated now
+  std::size_t cache_bytes_max = 0;             // when the window is full: never more
+  std::optional<std::int64_t> saved_position;  // of the newest snapshot on disk
+  std::size_t snapshot_bytes = 0;              // its size
+  std::chrono::nanoseconds idle{};             // since the session was last used
 };
 
 struct EngineInfo {
@@ -84,8 +110,11 @@ struct EngineInfo {
   std::size_t weight_bytes = 0;
   kernels::DType cache_dtype = kernels::DType::f32;
   std::size_t cache_bytes_per_token = 0;
-  std::int64_t sessions = 0;
+  std::int64_t sessions = 0;  // those asleep included
+  std::int64_t asleep = 0;
   std::int64_t max_sessions = 0;
+  std::int64_t max_resident_sessions = 0;
+  std::size_t max_cache_bytes = 0;
   std::int64_t generating = 0;
   std::size_t cache_bytes = 0;  // all sessions, allocated now
   std::int64_t steps = 0;
@@ -96,13 +125,28 @@ struct EngineInfo {
 };
 
 struct AppendResult {
-  std::string session;
+  SessionId session;
   std::int64_t tokens = 0;
   std::int64_t position = 0;  // tokens in the stream so far, these included
 };
 
+/// A snapshot that will be found after a crash.
+struct SavedSnapshot {
+  SessionId session;
+  std::int64_t position = 0;
+  std::size_t bytes = 0;  // of the file
+};
+
+/// A session as a file that import_session() takes.
+struct ExportedSession {
+  SessionId session;
+  std::int64_t position = 0;
+  std::vector<std::byte> file;
+};
+
 struct GenerateRequest {
-  std::string session;
+  SessionId session;
+  bool resume = false;  // go on with the generation that was interrupted; what follows is not looked at
   std::optional<std::int64_t> max_tokens;  // absent: endless, past every end-of-sequence token
   bool ignore_eos = false;
   SamplingOptions sampling;
@@ -128,6 +172,7 @@ struct GenerationSummary {
   std::int64_t prompt_tokens = 0;  // read since the generation before
   std::int64_t completion_tokens = 0;
   std::int64_t position = 0;                       // tokens in the stream so far
+  bool resumable = false;                          // interrupted, and the session was kept
   std::chrono::nanoseconds time_to_first_token{};  // from the request's arrival
   std::chrono::nanoseconds total{};                // from the request's arrival
 };
@@ -149,7 +194,7 @@ class GenerationListener {
 class Engine {
  public:
   Engine(std::shared_ptr<Model> model, const EngineOptions& options);
-  /// Ends running generations (FinishReason::shutdown), answers what waits with an error, joins the thread.
+  /// shutdown().
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -159,25 +204,40 @@ class Engine {
 
   /// Answered once the input is part of the stream. While a generation runs, the input joins the stream after
   /// the token in progress and the generation goes on from there.
-  void append(std::string session, Input input, Reply<AppendResult> reply);
+  void append(SessionId session, Input input, Reply<AppendResult> reply);
 
   /// Answered at once (with the session's state); the tokens go to the listener.
   void generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,
                 Reply<SessionInfo> reply);
 
   /// Ends the running generation after the token in progress; its on_done precedes the answer.
-  void cancel(std::string session, Reply<SessionInfo> reply);
-  void stat(std::string session, Reply<SessionInfo> reply);
+  void cancel(SessionId session, Reply<SessionInfo> reply);
+  void stat(SessionId session, Reply<SessionInfo> reply);
   void stat_engine(Reply<EngineInfo> reply);
-  void list(Reply<std::vector<SessionInfo>> reply);
+  /// user: whose; nothing: everybody's.
+  void list(std::optional<std::uint32_t> user, Reply<std::vector<SessionInfo>> reply);
 
-  /// Answered with the session's last state. Ends its generation (FinishReason::closed) first.
-  void close(std::string session, Reply<SessionInfo> reply);
+  /// Answered with the session's last state. Ends its generation (FinishReason::closed) first, and deletes
+  /// its snapshot.
+  void close(SessionId session, Reply<SessionInfo> reply);
+
+  /// Answered once the session, with all input that came before, is safe on disk.
+  void save(SessionId session, Reply<SavedSnapshot> reply);
+  /// Another session `as` of the same user in the same state; a running generation is interrupted there.
+  void fork(SessionId session, std::string as, Reply<SessionInfo> reply);
+  void rename(SessionId session, std::string to, Reply<SessionInfo> reply);
+  /// Takes the latest tokens out of the stream.
+  void undo(SessionId session, std::int64_t tokens, Reply<SessionInfo> reply);
+  void export_session(SessionId session, Reply<ExportedSession> reply);
+  /// Opens `session` in the state of an exported one.
+  void import_session(SessionId session, std::vector<std::byte> file, Reply<SessionInfo> reply);
 
   /// A listener accepts tokens again.
   void wake();
 
-  /// Stops as the destructor does and returns when every listener and reply has been called.
+  /// Takes no more requests. Input that waits and generations that end by themselves get `drain` to do so;
+  /// then what still runs is interrupted (FinishReason::shutdown), and with a state folder every session is
+  /// saved. Returns when every listener and reply has been called.
   void shutdown();
 
  private:

@@ -8,41 +8,43 @@
 
 namespace condensed::engine {
 
+namespace {
+constexpr std::int64_t kSessionRetryMs = 1000;
+}
+
 Error Engine::Loop::shutting_down() {
   return {ErrorCode::shutting_down, "the daemon is stopping; connect again when it is back"};
 }
 
-Error Engine::Loop::unknown_session(const std::string& name) {
-  return {ErrorCode::unknown_session, "no session is named '" + name + "'; open it first"};
+Error Engine::Loop::unknown_session(const SessionId& id) {
+  return {ErrorCode::unknown_session, "no session is named '" + id.name + "'; open it first"};
 }
 
-Session* Engine::Loop::find(const std::string& name) {
-  const auto found = sessions_.find(name);
-  return found == sessions_.end() ? nullptr : found->second.get();
-}
-
-std::string Engine::Loop::free_name() {
+std::string Engine::Loop::free_name(std::uint32_t user) {
   std::string name;
   do {
     name = "s" + std::to_string(next_name_++);
-  } while (find(name) != nullptr);
+  } while (table_.find({user, name}) != nullptr);
   return name;
 }
 
-std::variant<Session*, Error> Engine::Loop::find_or_create(OpenRequest& request, bool& existed) {
-  if (Session* session = find(request.session); session != nullptr) {
-    const SessionInfo info = session->info();
-    if (request.sinks.value_or(info.sinks) != info.sinks ||
-        request.window.value_or(info.window) != info.window) {
-      return Error{ErrorCode::session_exists, "session '" + info.session + "' is open with " +
-                                                  std::to_string(info.sinks) + " sinks and a window of " +
-                                                  std::to_string(info.window)};
-    }
-    existed = true;
-    return session;
+/// Why no session of this name can be added.
+std::optional<Error> Engine::Loop::refuse_new(const SessionId& id) const {
+  if (table_.find(id) != nullptr) {
+    return Error{ErrorCode::session_exists, "there is a session '" + id.name + "' already"};
   }
-  const cache::StreamWindow window{.sinks = request.sinks.value_or(options_.default_window.sinks),
-                                   .window = request.window.value_or(options_.default_window.window)};
+  if (static_cast<std::int64_t>(table_.all().size()) >= options_.max_sessions) {
+    return Error{.code = ErrorCode::session_limit,
+                 .message = std::to_string(table_.all().size()) +
+                            " sessions exist, as many as max_sessions allows; close one",
+                 .limit = "max_sessions",
+                 .retry_after_ms = kSessionRetryMs};
+  }
+  return std::nullopt;
+}
+
+/// Why no session can have this window.
+std::optional<Error> Engine::Loop::refuse_window(const cache::StreamWindow& window) const {
   if (window.sinks < 0 || window.window < 1 || window.sinks > options_.max_window ||
       window.window > options_.max_window - window.sinks) {
     return Error{ErrorCode::bad_request,
@@ -50,44 +52,71 @@ std::variant<Session*, Error> Engine::Loop::find_or_create(OpenRequest& request,
                      ": sinks must be at least 0, window at least 1, both together at most " +
                      std::to_string(options_.max_window) + " (max_window)"};
   }
-  if (static_cast<std::int64_t>(sessions_.size()) >= options_.max_sessions) {
-    return Error{
-        ErrorCode::session_limit,
-        std::to_string(sessions_.size()) + " sessions are open, as many as max_sessions allows; close one"};
+  const std::size_t bytes = cache::CondensedCache::bytes_when_full(transformer_.cache_shape(), window);
+  if (bytes > options_.max_cache_bytes) {
+    return Error{.code = ErrorCode::memory_limit,
+                 .message = "a session of " + std::to_string(window.sinks) + " sinks and a window of " +
+                            std::to_string(window.window) + " takes " + std::to_string(bytes) +
+                            " bytes, more than max_cache_bytes (" + std::to_string(options_.max_cache_bytes) +
+                            ")",
+                 .limit = "max_cache_bytes"};
   }
-  if (request.session.empty()) {
-    request.session = free_name();
+  return std::nullopt;
+}
+
+std::variant<Engine::Loop::EntryPtr, Error> Engine::Loop::find_or_create(OpenRequest request) {
+  if (const EntryPtr entry = table_.find(request.session)) {
+    const cache::StreamWindow& window = entry->window;
+    if (request.sinks.value_or(window.sinks) != window.sinks ||
+        request.window.value_or(window.window) != window.window) {
+      return Error{ErrorCode::session_exists, "session '" + request.session.name + "' is open with " +
+                                                  std::to_string(window.sinks) + " sinks and a window of " +
+                                                  std::to_string(window.window)};
+    }
+    return entry;
   }
-  auto session = std::make_unique<Session>(*model_, transformer_.cache_shape(), window, request);
-  turns_.push_back(session.get());
-  return sessions_.emplace(request.session, std::move(session)).first->second.get();
+  const cache::StreamWindow window{.sinks = request.sinks.value_or(options_.default_window.sinks),
+                                   .window = request.window.value_or(options_.default_window.window)};
+  if (std::optional<Error> refused = refuse_window(window)) {
+    return *std::move(refused);
+  }
+  if (std::optional<Error> refused = refuse_new(request.session)) {
+    return *std::move(refused);
+  }
+  if (request.session.name.empty()) {
+    request.session.name = free_name(request.session.user);
+  }
+  const SessionId id = request.session;
+  request.input.reset();  // appended once the session is there
+  return table_.create(id, window, std::move(request));
 }
 
 void Engine::Loop::open(OpenRequest request, const Reply<SessionInfo>& reply) {
+  const EntryPtr known = table_.find(request.session);
   if (request.input) {  // an open that fails leaves nothing behind
-    if (std::optional<Error> refused = refuse(find(request.session), *request.input)) {
+    if (std::optional<Error> refused = refuse(known ? known->session.get() : nullptr, *request.input)) {
       return reply(std::move(*refused));
     }
   }
-  bool existed = false;
-  const std::variant<Session*, Error> result = find_or_create(request, existed);
+  std::optional<Input> input = request.input;
+  const std::variant<EntryPtr, Error> result = find_or_create(std::move(request));
   if (const Error* error = std::get_if<Error>(&result)) {
     return reply(*error);
   }
-  Session* session = std::get<Session*>(result);
-  const auto answer = [session, existed, reply] {
-    SessionInfo info = session->info();
+  const EntryPtr entry = std::get<EntryPtr>(result);
+  const auto answer = [this, entry, existed = known != nullptr, reply] {
+    SessionInfo info = table_.info(*entry);
     info.existed = existed;
     reply(info);
   };
-  if (!request.input) {
-    return answer();
+  if (!input) {
+    return with_session(entry, reply, [answer](Session&) { answer(); });
   }
-  session->append(std::move(*request.input), [answer, reply](std::variant<AppendResult, Error> read) {
+  append(entry->id, *std::move(input), [answer, reply](std::variant<AppendResult, Error> read) {
     if (const Error* error = std::get_if<Error>(&read)) {
       return reply(*error);
     }
-    answer();  // called by the session itself, so it is there
+    answer();
   });
 }
 
@@ -123,61 +152,104 @@ std::optional<Error> Engine::Loop::refuse(const Session* session, const Input& i
   return std::nullopt;
 }
 
-void Engine::Loop::append(const std::string& name, Input input, const Reply<AppendResult>& reply) {
-  Session* session = find(name);
-  if (session == nullptr) {
-    return reply(unknown_session(name));
+void Engine::Loop::append(const SessionId& id, Input input, const Reply<AppendResult>& reply) {
+  const EntryPtr entry = table_.find(id);
+  if (!entry) {
+    return reply(unknown_session(id));
   }
-  if (std::optional<Error> refused = refuse(session, input)) {
-    return reply(std::move(*refused));
-  }
-  session->append(std::move(input), reply);
+  with_session(entry, reply, [this, entry, reply, input = std::move(input)](Session& session) mutable {
+    if (std::optional<Error> refused = refuse(&session, input)) {
+      return reply(std::move(*refused));
+    }
+    session.append(std::move(input),
+                   options_.snapshots.on_append && table_.keeps_files() ? saved_first(entry, reply) : reply);
+  });
+}
+
+/// Answers an append when the session is on disk.
+Reply<AppendResult> Engine::Loop::saved_first(const EntryPtr& entry, const Reply<AppendResult>& reply) {
+  return [this, entry, reply](std::variant<AppendResult, Error> read) {
+    if (std::holds_alternative<Error>(read)) {
+      return reply(std::move(read));
+    }
+    table_.save(entry, [reply, read = std::move(read)](const std::variant<SavedSnapshot, Error>& saved) {
+      if (const Error* error = std::get_if<Error>(&saved)) {
+        Error failed = *error;
+        failed.message = "the input is part of the stream, but not on disk: " + failed.message;
+        return reply(std::move(failed));
+      }
+      reply(read);
+    });
+  };
 }
 
 void Engine::Loop::generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,
                             Clock::time_point arrival, const Reply<SessionInfo>& reply) {
-  Session* session = find(request.session);
-  if (session == nullptr) {
+  const EntryPtr entry = table_.find(request.session);
+  if (!entry) {
     return reply(unknown_session(request.session));
   }
-  if (session->generating()) {
-    return reply(Error{ErrorCode::session_busy, "a generation is running on session '" + request.session +
-                                                    "'; cancel it or wait for its `done`"});
+  with_session(entry, reply,
+               [this, entry, request = std::move(request), listener = std::move(listener), arrival,
+                reply](Session& session) mutable {
+                 if (std::optional<Error> refused = refuse(session, request)) {
+                   return reply(std::move(*refused));
+                 }
+                 try {
+                   session.start(std::move(request), std::move(listener), seeds_(), arrival);
+                 } catch (const InputError& error) {
+                   return reply(Error{ErrorCode::bad_request, error.what()});
+                 }
+                 reply(table_.info(*entry));
+               });
+}
+
+/// Why a session cannot generate now.
+std::optional<Error> Engine::Loop::refuse(const Session& session, const GenerateRequest& request) const {
+  const std::string& name = session.id().name;
+  if (session.generating()) {
+    return Error{ErrorCode::session_busy,
+                 "a generation is running on session '" + name + "'; cancel it or wait for its `done`"};
   }
-  if (session->empty()) {
-    return reply(Error{ErrorCode::bad_request,
-                       "session '" + request.session + "' has no tokens to go on from; append some first"});
+  if (session.empty()) {
+    return Error{ErrorCode::bad_request,
+                 "session '" + name + "' has no tokens to go on from; append some first"};
+  }
+  if (request.resume && !session.interrupted()) {
+    return Error{ErrorCode::nothing_to_resume, "no generation of session '" + name + "' was interrupted"};
   }
   if (!request.stop.empty() && !model_->tokenizer) {
-    return reply(
-        Error{ErrorCode::bad_request, "stop: the model has no tokenizer.model, so there is no text"});
+    return Error{ErrorCode::bad_request, "stop: the model has no tokenizer.model, so there is no text"};
   }
-  try {
-    session->start(std::move(request), std::move(listener), seeds_(), arrival);
-  } catch (const InputError& error) {
-    return reply(Error{ErrorCode::bad_request, error.what()});
-  }
-  reply(session->info());
+  return std::nullopt;
 }
 
-std::variant<SessionInfo, Error> Engine::Loop::cancel(const std::string& name) {
-  Session* session = find(name);
-  if (session == nullptr) {
-    return unknown_session(name);
+void Engine::Loop::cancel(const SessionId& id, const Reply<SessionInfo>& reply) {
+  const EntryPtr entry = table_.find(id);
+  if (!entry) {
+    return reply(unknown_session(id));
   }
-  if (!session->generating()) {
-    return Error{ErrorCode::not_generating, "nothing is being generated on session '" + name + "'"};
+  const auto nothing_runs = [id] {
+    return Error{ErrorCode::not_generating, "nothing is being generated on session '" + id.name + "'"};
+  };
+  if (at_rest_on_disk(*entry)) {
+    return reply(nothing_runs());
   }
-  session->finish(FinishReason::cancelled);
-  return session->info();
+  with_session(entry, reply, [this, entry, reply, nothing_runs](Session& session) {
+    if (!session.generating()) {
+      return reply(nothing_runs());
+    }
+    session.finish(FinishReason::cancelled);
+    reply(table_.info(*entry));
+  });
 }
 
-std::variant<SessionInfo, Error> Engine::Loop::stat(const std::string& name) {
-  Session* session = find(name);
-  if (session == nullptr) {
-    return unknown_session(name);
+std::variant<SessionInfo, Error> Engine::Loop::stat(const SessionId& id) {
+  const EntryPtr entry = table_.find(id);
+  if (!entry) {
+    return unknown_session(id);
   }
-  return session->info();
+  return table_.info(*entry);
 }
 
 EngineInfo Engine::Loop::stat_engine() const {
@@ -191,44 +263,41 @@ EngineInfo Engine::Loop::stat_engine() const {
   info.weight_bytes = model_->weights.bytes();
   info.cache_dtype = options_.cache_dtype;
   info.cache_bytes_per_token = transformer_.cache_shape().bytes_per_token();
-  info.sessions = static_cast<std::int64_t>(sessions_.size());
+  info.sessions = static_cast<std::int64_t>(table_.all().size());
+  info.asleep = table_.n_asleep();
   info.max_sessions = options_.max_sessions;
+  info.max_resident_sessions = options_.max_resident_sessions;
+  info.max_cache_bytes = options_.max_cache_bytes;
   info.steps = steps_;
   info.tokens_read = tokens_read_;
   info.tokens_generated = tokens_generated_;
-  info.evictions = evictions_ended_;
-  for (const Session* session : turns_) {
-    info.generating += session->generating() ? 1 : 0;
-    info.cache_bytes += session->cache_bytes();
-    info.evictions += session->evictions();
+  info.evictions = evictions_;
+  for (const EntryPtr& entry : table_.residents()) {
+    info.generating += entry->session->generating() ? 1 : 0;
+    info.cache_bytes += entry->session->cache_bytes();
   }
   info.uptime_s = std::chrono::duration<double>(Clock::now() - started_).count();
   return info;
 }
 
-std::vector<SessionInfo> Engine::Loop::list() const {
+std::vector<SessionInfo> Engine::Loop::list(std::optional<std::uint32_t> user) const {
   std::vector<SessionInfo> infos;
-  infos.reserve(sessions_.size());
-  for (const auto& [name, session] : sessions_) {
-    infos.push_back(session->info());
+  for (const auto& [id, entry] : table_.all()) {
+    if (id == entry->id && id.user == user.value_or(id.user)) {
+      infos.push_back(table_.info(*entry));
+    }
   }
   return infos;
 }
 
-std::variant<SessionInfo, Error> Engine::Loop::close(const std::string& name) {
-  const auto found = sessions_.find(name);
-  if (found == sessions_.end()) {
-    return unknown_session(name);
+void Engine::Loop::close(const SessionId& id, const Reply<SessionInfo>& reply) {
+  const EntryPtr entry = table_.find(id);
+  if (!entry) {
+    return reply(unknown_session(id));
   }
-  Session& session = *found->second;
-  session.finish(FinishReason::closed);
-  session.refuse_waiting({ErrorCode::session_closed, "session '" + name + "' was closed"});
-  SessionInfo info = session.info();
-  evictions_ended_ += session.evictions();
-  turns_.erase(std::find(turns_.begin(), turns_.end(), &session));
-  next_turn_ = 0;
-  sessions_.erase(found);
-  return info;
+  const SessionInfo info = table_.info(*entry);
+  table_.close(entry,
+               [info, reply](const std::optional<Error>& error) { error ? reply(*error) : reply(info); });
 }
 
 }  // namespace condensed::engine

@@ -11,7 +11,10 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     : model_(std::move(model)),
       options_(options),
       transformer_(*model_, options.max_batch_rows, options.cache_dtype),
-      seeds_(std::random_device{}()) {
+      seeds_(std::random_device{}()),
+      table_(*model_, transformer_.cache_shape(), options_, [this](std::function<void()> run) {
+        enqueue_always([run = std::move(run)](Loop&) { run(); });
+      }) {
   if (model_->config.use_sequential) {
     options_.prompt.mode = PromptMode::serial;  // the checkpoint says so
   } else if (!model_->plan.cyclic()) {
@@ -32,6 +35,15 @@ bool Engine::Loop::enqueue(Command command) {
   }
   wakeup_.notify_one();
   return true;
+}
+
+/// What the loop itself began must end, also while it stops.
+void Engine::Loop::enqueue_always(Command command) {
+  {
+    const std::lock_guard lock(mutex_);
+    commands_.push_back(std::move(command));
+  }
+  wakeup_.notify_one();
 }
 
 void Engine::Loop::wake() {
@@ -56,32 +68,77 @@ void Engine::Loop::shutdown() {
 
 void Engine::Loop::run() {
   bool worked = true;
-  while (run_commands(/*may_wait=*/!worked)) {
+  std::optional<Clock::time_point> due;
+  do {
+    run_commands(worked ? Clock::now() : due.value_or(Clock::time_point::max()));
+    due = table_.maintain(Clock::now());
     worked = step();
-  }
-  for (auto& [name, session] : sessions_) {
-    session->finish(FinishReason::shutdown);
-    session->refuse_waiting(shutting_down());
-  }
+  } while (!stopping());
+  drain();
+  end_sessions();
 }
 
-/// Carries out what is queued, after waiting for something to do if it may. False: time to stop.
-bool Engine::Loop::run_commands(bool may_wait) {
+bool Engine::Loop::stopping() {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+/// Carries out what is queued, after waiting for it until then; for a listener or the end, too.
+void Engine::Loop::run_commands(Clock::time_point until) {
   std::vector<Command> commands;
-  bool stopping = false;
   {
     std::unique_lock lock(mutex_);
-    if (may_wait) {
-      wakeup_.wait(lock, [this] { return stopping_ || woken_ || !commands_.empty(); });
+    const auto called = [this] { return (stopping_ && !ending_) || woken_ || !commands_.empty(); };
+    if (until == Clock::time_point::max()) {
+      wakeup_.wait(lock, called);
+    } else {
+      wakeup_.wait_until(lock, until, called);
     }
     woken_ = false;
     commands.swap(commands_);
-    stopping = stopping_;
   }
   for (const Command& command : commands) {
     command(*this);
   }
-  return !stopping;
+}
+
+/// What ends by itself may do so, for a while: input that waits, and generations that somebody reads.
+void Engine::Loop::drain() {
+  for (const EntryPtr& entry : table_.residents()) {
+    if (entry->session->endless()) {
+      stop_generation(*entry->session);
+    }
+  }
+  const auto deadline = Clock::now() + options_.drain;
+  while (Clock::now() < deadline && step()) {
+    run_commands(Clock::now());
+    table_.maintain(Clock::now());
+  }
+}
+
+/// Ends the generation; one that will be on disk can be resumed.
+void Engine::Loop::stop_generation(Session& session) {
+  if (table_.keeps_files()) {
+    session.interrupt(FinishReason::shutdown);
+  } else {
+    session.finish(FinishReason::shutdown);
+  }
+}
+
+void Engine::Loop::end_sessions() {
+  ending_ = true;
+  table_.refuse_arrivals(shutting_down());
+  for (const EntryPtr& entry : table_.residents()) {
+    Session& session = *entry->session;
+    stop_generation(session);
+    Error half_read = shutting_down();
+    half_read.message += "; session '" + session.id().name + "' has read the input up to position " +
+                         std::to_string(session.position());
+    session.refuse_waiting(half_read);
+  }
+  while (!table_.save_all()) {
+    run_commands(Clock::time_point::max());
+  }
 }
 
 /// Chooses what runs in this step: every session that has a token due, and prompts as far as rows are left.
@@ -93,19 +150,21 @@ void Engine::Loop::choose_slices() {
   const PromptOptions& prompt = options_.prompt;
   std::int64_t n_decoding = 0;
   std::int64_t n_busy = 0;
-  for (Session* session : turns_) {
-    session->prepare(prompt.chunk_tokens);
-    const std::int64_t runnable = session->runnable();
+  const std::vector<EntryPtr>& residents = table_.residents();
+  for (const EntryPtr& entry : residents) {
+    Session& session = *entry->session;
+    session.prepare(prompt.chunk_tokens);
+    const std::int64_t runnable = session.runnable();
     n_busy += runnable > 0 ? 1 : 0;
-    n_decoding += runnable == 1 && session->generating() ? 1 : 0;
+    n_decoding += runnable == 1 && session.generating() ? 1 : 0;
   }
   std::int64_t rows_left = options_.max_batch_rows;
   std::int64_t prompt_rows_left = n_decoding > 0 ? prompt.chunk_tokens : rows_left;
-  const std::size_t n_sessions = turns_.size();
+  const std::size_t n_sessions = residents.size();
   std::size_t first_waiting = n_sessions;
   for (std::size_t turn = 0; turn < n_sessions; ++turn) {
-    Session* session = turns_[(next_turn_ + turn) % n_sessions];
-    const std::int64_t runnable = session->runnable();
+    const EntryPtr& entry = residents[(next_turn_ + turn) % n_sessions];
+    const std::int64_t runnable = entry->session->runnable();
     if (runnable == 0) {
       continue;
     }
@@ -114,14 +173,19 @@ void Engine::Loop::choose_slices() {
       first_waiting = std::min(first_waiting, turn);
       continue;
     }
-    slices_.push_back(session->slice(n));
-    runners_.push_back(session);
+    slices_.push_back(entry->session->slice(n));
+    runners_.push_back(entry);
     rows_left -= n;
     prompt_rows_left -= n > 1 ? n : 0;
   }
   if (first_waiting < n_sessions) {
     next_turn_ = (next_turn_ + first_waiting) % n_sessions;  // who waited comes first
   }
+}
+
+/// How many tokens left the cache when the latest n joined.
+std::int64_t Engine::Loop::evicted_by(const Session& session, std::int64_t n) {
+  return std::min(n, session.evictions());
 }
 
 /// False: nothing to do.
@@ -137,12 +201,15 @@ bool Engine::Loop::step() {
   }
   const auto vocab = static_cast<std::size_t>(model_->config.vocab_size);
   std::span<const float> logits = transformer_.logits();
+  const auto now = Clock::now();
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     const bool predicts = slices_[i].logits_for != LogitsFor::none;
     const auto n = static_cast<std::int64_t>(slices_[i].tokens.size());
     tokens_generated_ += predicts ? 1 : 0;
     tokens_read_ += predicts ? n - 1 : n;
-    runners_[i]->advance(n, predicts ? logits.first(vocab) : std::span<const float>());
+    evictions_ += evicted_by(*runners_[i]->session, n);
+    runners_[i]->session->advance(n, predicts ? logits.first(vocab) : std::span<const float>());
+    table_.progressed(runners_[i], now);
     logits = logits.subspan(predicts ? vocab : 0);
   }
   return true;

@@ -2,7 +2,6 @@
 
 #include <condition_variable>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/prompt_planner.h"
 #include "engine/session.h"
+#include "engine/session_table.h"
 #include "engine/transformer.h"
 
 namespace condensed::engine {
@@ -40,47 +40,79 @@ class Engine::Loop {
 
   // Commands.
   void open(OpenRequest request, const Reply<SessionInfo>& reply);
-  void append(const std::string& name, Input input, const Reply<AppendResult>& reply);
+  void append(const SessionId& id, Input input, const Reply<AppendResult>& reply);
   void generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,
                 Clock::time_point arrival, const Reply<SessionInfo>& reply);
-  std::variant<SessionInfo, Error> cancel(const std::string& name);
-  std::variant<SessionInfo, Error> stat(const std::string& name);
+  void cancel(const SessionId& id, const Reply<SessionInfo>& reply);
+  std::variant<SessionInfo, Error> stat(const SessionId& id);
   EngineInfo stat_engine() const;
-  std::vector<SessionInfo> list() const;
-  std::variant<SessionInfo, Error> close(const std::string& name);
+  std::vector<SessionInfo> list(std::optional<std::uint32_t> user) const;
+  void close(const SessionId& id, const Reply<SessionInfo>& reply);
+  void save(const SessionId& id, const Reply<SavedSnapshot>& reply);
+  void fork(const SessionId& id, const std::string& as, const Reply<SessionInfo>& reply);
+  void rename(const SessionId& id, const std::string& to, const Reply<SessionInfo>& reply);
+  void undo(const SessionId& id, std::int64_t tokens, const Reply<SessionInfo>& reply);
+  void export_session(const SessionId& id, const Reply<ExportedSession>& reply);
+  void import_session(SessionId id, std::vector<std::byte> file, const Reply<SessionInfo>& reply);
 
  private:
   using Command = std::function<void(Loop&)>;
+  using EntryPtr = SessionTable::EntryPtr;
 
   static Error shutting_down();
-  static Error unknown_session(const std::string& name);
+  static Error unknown_session(const SessionId& id);
   bool enqueue(Command command);
+  void enqueue_always(Command command);
   void run();
-  bool run_commands(bool may_wait);
+  bool stopping();
+  void run_commands(Clock::time_point until);
   bool step();
   void choose_slices();
-  Session* find(const std::string& name);
-  std::string free_name();
+  static std::int64_t evicted_by(const Session& session, std::int64_t n);
+  void drain();
+  void stop_generation(Session& session);
+  void end_sessions();
+
+  std::string free_name(std::uint32_t user);
   std::optional<Error> refuse(const Session* session, const Input& input) const;
-  std::variant<Session*, Error> find_or_create(OpenRequest& request, bool& existed);
+  std::optional<Error> refuse(const Session& session, const GenerateRequest& request) const;
+  std::optional<Error> refuse_new(const SessionId& id) const;
+  std::optional<Error> refuse_window(const cache::StreamWindow& window) const;
+  std::variant<EntryPtr, Error> find_or_create(OpenRequest request);
+  Reply<AppendResult> saved_first(const EntryPtr& entry, const Reply<AppendResult>& reply);
+  static bool at_rest_on_disk(const SessionEntry& entry);
+  void add(const SessionId& id, SessionSnapshot snapshot, const Reply<SessionInfo>& reply);
+  void imported(SessionId id, SessionSnapshot snapshot, const Reply<SessionInfo>& reply);
+
+  /// Does something with a session as soon as it is in memory; settled: and no input of earlier requests
+  /// waits.
+  template <typename T>
+  void with_session(const EntryPtr& entry, const Reply<T>& reply, std::function<void(Session&)> run,
+                    bool settled = false) {
+    table_.submit(entry, {.settled = settled, .run = std::move(run), .fail = [reply](const Error& error) {
+                            reply(error);
+                          }});
+  }
+  template <typename T>
+  void with_settled(const EntryPtr& entry, const Reply<T>& reply, std::function<void(Session&)> run) {
+    with_session(entry, reply, std::move(run), true);
+  }
 
   std::shared_ptr<Model> model_;
   EngineOptions options_;
   Transformer transformer_;
   std::optional<PromptPlanner> planner_;  // once the loop knows how prompts may be read
 
-  std::map<std::string, std::unique_ptr<Session>> sessions_;
-  std::vector<Session*> turns_;  // all sessions, in the order of their turns
-  std::size_t next_turn_ = 0;
+  std::size_t next_turn_ = 0;  // among the resident sessions
   std::int64_t next_name_ = 1;
   std::mt19937_64 seeds_;
 
   std::vector<Slice> slices_;      // of the step under way
-  std::vector<Session*> runners_;  // their sessions
+  std::vector<EntryPtr> runners_;  // their sessions
   std::int64_t steps_ = 0;
   std::int64_t tokens_read_ = 0;
   std::int64_t tokens_generated_ = 0;
-  std::int64_t evictions_ended_ = 0;  // of sessions closed since
+  std::int64_t evictions_ = 0;
   Clock::time_point started_ = Clock::now();
 
   std::mutex mutex_;
@@ -88,7 +120,9 @@ class Engine::Loop {
   std::vector<Command> commands_;  // guarded by mutex_
   bool woken_ = false;             // guarded by mutex_
   bool stopping_ = false;          // guarded by mutex_
+  bool ending_ = false;            // on the engine's thread: waits are for what is under way only
   std::mutex join_mutex_;
+  SessionTable table_;  // after what its thread posts to
   std::thread thread_;
 };
 

@@ -64,12 +64,18 @@ double log_sum_exp(std::span<const float> logits) {
 }  // namespace
 
 Sampler::Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t seed)
-    : options_(options), random_(options.seed.value_or(seed)) {
+    : options_(options), random_state_{.seed = options.seed.value_or(seed)}, random_(random_state_.seed) {
   check_options(options, vocab_size);
   recent_.reserve(static_cast<std::size_t>(options.penalty_window));
   adjusted_.resize(static_cast<std::size_t>(vocab_size));
   counts_.resize(static_cast<std::size_t>(vocab_size));
   order_.resize(static_cast<std::size_t>(vocab_size));
+}
+
+void Sampler::set_random_state(const RandomState& state) {
+  random_state_ = state;
+  random_ = pcg64(state.seed);
+  random_.advance(state.n_drawn);
 }
 
 void Sampler::observe(std::int32_t token) {
@@ -195,6 +201,7 @@ std::int32_t Sampler::pick(std::size_t n) {
   for (auto token = order_.begin(); token != end; ++token) {
     total += static_cast<double>(adjusted_[*token]);
   }
+  ++random_state_.n_drawn;
   const double target = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
   double sum = 0;
   for (auto token = order_.begin(); token != end; ++token) {

@@ -17,6 +17,14 @@ class Sampler {
   /// option, its range and the value. `seed` is used when options.seed is absent.
   Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t seed);
 
+  /// Where the random generator stands.
+  struct RandomState {
+    std::uint64_t seed = 0;
+    std::uint64_t n_drawn = 0;
+  };
+  const RandomState& random_state() const { return random_state_; }
+  void set_random_state(const RandomState& state);
+
   /// A token in [0, vocab_size) that the penalties count: one of the prompt, or one drawn earlier.
   void observe(std::int32_t token);
 
@@ -31,6 +39,7 @@ class Sampler {
   std::int32_t pick(std::size_t n);
 
   SamplingOptions options_;
+  RandomState random_state_;
   pcg64 random_;
   std::vector<std::int32_t> recent_;  // ring of the last penalty_window tokens
   std::size_t n_observed_ = 0;

@@ -10,7 +10,12 @@ namespace {
 
 // Text tokenised at once: well under a millisecond, so that one session's long input never holds up a step.
 constexpr std::size_t kTokenisePieceBytes = 512;
-constexpr std::size_t kRecentTokens = 1024;  // the largest penalty_window
+constexpr std::size_t kPenaltyTokens = 1024;  // the largest penalty_window
+
+/// Tokens whose ids are kept: what undo() can take back, and what penalties look at after it has.
+std::size_t history_tokens(const cache::StreamWindow& window) {
+  return static_cast<std::size_t>(window.capacity()) + kPenaltyTokens;
+}
 
 std::size_t size_of(const Input& content) {
   return std::visit([](const auto& items) { return items.size(); }, content);
@@ -24,7 +29,7 @@ bool Session::WaitingInput::tokenised() const {
 
 Session::Session(Model& model, const cache::CacheShape& shape, const cache::StreamWindow& window,
                  const OpenRequest& request)
-    : model_(model), cache_(*model.backend, shape, window) {
+    : model_(model), cache_(*model.backend, shape, window), history_(history_tokens(window)) {
   info_.session = request.session;
   info_.sinks = window.sinks;
   info_.window = window.window;
@@ -34,13 +39,49 @@ Session::Session(Model& model, const cache::CacheShape& shape, const cache::Stre
   }
   if (const auto bos = model.config.bos_token_id; request.bos && bos) {
     accept(*bos);
-    has_text_ = false;
+    text_start_ = 1;
   }
+}
+
+Session::Session(Model& model, const cache::CacheShape& shape, SessionId id, SessionSnapshot snapshot)
+    : model_(model),
+      cache_(*model.backend, shape, snapshot.window),
+      text_start_(snapshot.text_start),
+      unread_(std::move(snapshot.unread)),
+      history_(history_tokens(snapshot.window), snapshot.history.begin(), snapshot.history.end()),
+      interrupted_(std::move(snapshot.generation)),
+      n_read_since_generation_(snapshot.n_read_since_generation) {
+  info_.session = std::move(id);
+  info_.sinks = snapshot.window.sinks;
+  info_.window = snapshot.window.window;
+  info_.cache_bytes_max = cache::CondensedCache::bytes_when_full(shape, snapshot.window);
+  if (snapshot.text) {
+    text_.emplace(*model.tokenizer, std::move(*snapshot.text));
+  }
+  cache_.restore(snapshot.place, snapshot.cache);
+}
+
+SessionSnapshot Session::snapshot() const {
+  SessionSnapshot out;
+  out.window = cache_.window();
+  out.place = cache_.place();
+  out.text_start = text_start_;
+  if (text_) {
+    out.text = text_->state();
+  }
+  out.unread = unread_;
+  out.history.assign(history_.begin(), history_.end());
+  out.n_read_since_generation = n_read_since_generation_;
+  out.generation = generation_ ? state_of(*generation_) : interrupted_;
+  out.cache.resize(cache::CondensedCache::saved_bytes(cache_.shape(), out.window, out.place));
+  cache_.save(out.cache);
+  return out;
 }
 
 SessionInfo Session::info() const {
   SessionInfo info = info_;
   info.generating = generating();
+  info.interrupted = interrupted();
   info.position = position();
   info.cached = cache_.size();
   info.evictions = cache_.evictions();
@@ -69,17 +110,50 @@ void Session::append(Input input, Reply<AppendResult> reply) {
 
 void Session::start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
                     Clock::time_point arrival) {
-  assert(!generating());
-  Sampler sampler(request.sampling, model_.config.vocab_size, seed);
-  for (const std::int32_t token : recent_) {
+  assert(!generating() && (!request.resume || interrupted()));
+  GenerationState state;
+  if (request.resume) {
+    state = *interrupted_;
+  } else {
+    state.request = std::move(request);
+  }
+  Sampler sampler(state.request.sampling, model_.config.vocab_size, seed);
+  if (request.resume) {
+    sampler.set_random_state(state.random);
+  }
+  for (const std::int32_t token : history_) {
     sampler.observe(token);
   }
-  StopMatcher stop(request.stop);
-  generation_.emplace(Generation{.request = std::move(request),
+  StopMatcher stop(state.request.stop, std::move(state.held_text));
+  generation_.emplace(Generation{.request = std::move(state.request),
                                  .listener = std::move(listener),
                                  .sampler = std::move(sampler),
                                  .stop = std::move(stop),
-                                 .arrival = arrival});
+                                 .arrival = arrival,
+                                 .n_tokens = state.n_tokens,
+                                 .n_earlier = state.n_tokens});
+  interrupted_.reset();
+  ++version_;
+}
+
+GenerationState Session::state_of(const Generation& generation) {
+  return {.request = generation.request,
+          .random = generation.sampler.random_state(),
+          .held_text = generation.stop.held(),
+          .n_tokens = generation.n_tokens};
+}
+
+GenerationSummary Session::summary_of(const Generation& generation, FinishReason reason) {
+  GenerationSummary summary;
+  summary.reason = reason;
+  summary.prompt_tokens = std::exchange(n_read_since_generation_, 0);
+  summary.completion_tokens = generation.n_tokens - generation.n_earlier;
+  summary.position = position();
+  summary.total = Clock::now() - generation.arrival;
+  if (summary.completion_tokens > 0) {
+    summary.time_to_first_token = generation.first_token - generation.arrival;
+  }
+  return summary;
 }
 
 void Session::finish(FinishReason reason, std::string_view stop) {
@@ -89,20 +163,61 @@ void Session::finish(FinishReason reason, std::string_view stop) {
   // The listener may look at the session through the engine later: it must find it resting.
   Generation generation = std::move(*generation_);
   generation_.reset();
-  GenerationSummary summary;
-  summary.reason = reason;
+  ++version_;
+  GenerationSummary summary = summary_of(generation, reason);
   summary.stop = stop;
   if (reason != FinishReason::stop) {
     summary.text = generation.stop.flush();
   }
-  summary.prompt_tokens = std::exchange(n_read_since_generation_, 0);
-  summary.completion_tokens = generation.n_tokens;
-  summary.position = position();
-  summary.total = Clock::now() - generation.arrival;
-  if (generation.n_tokens > 0) {
-    summary.time_to_first_token = generation.first_token - generation.arrival;
-  }
   generation.listener->on_done(summary);
+}
+
+void Session::interrupt(FinishReason reason) {
+  if (!generation_) {
+    return;
+  }
+  interrupted_ = state_of(*generation_);
+  const Generation generation = std::move(*generation_);
+  generation_.reset();
+  GenerationSummary summary = summary_of(generation, reason);
+  summary.resumable = true;
+  generation.listener->on_done(summary);
+}
+
+std::optional<Error> Session::undo(std::int64_t n) {
+  assert(resting());
+  const std::int64_t kept = position() - n;
+  // The newest token left must leave the cache, too: the next one is predicted from it.
+  // Its id must be known; the first one of a stream is.
+  const std::int64_t oldest_known = position() - static_cast<std::int64_t>(history_.size());
+  const std::int64_t earliest = std::max(cache_.earliest(), oldest_known);
+  const std::int64_t oldest = earliest == 0 ? 0 : earliest + 1;
+  if (kept < oldest) {
+    return Error{ErrorCode::undo_limit,
+                 "cannot take back " + std::to_string(n) + " tokens of session '" + info_.session.name +
+                     "' at position " + std::to_string(position()) +
+                     ": its window reaches back to position " + std::to_string(oldest)};
+  }
+  if (n == 0) {
+    return std::nullopt;
+  }
+  cache_.truncate(std::max<std::int64_t>(0, kept - 1));
+  history_.erase_end(static_cast<std::size_t>(n));
+  unread_.clear();
+  if (kept > 0) {
+    unread_.push_back(history_.back());
+  }
+  interrupted_.reset();
+  n_read_since_generation_ = std::max<std::int64_t>(0, n_read_since_generation_ - n);
+  text_start_ = std::min(text_start_, kept);
+  if (text_) {  // what it holds back follows from the tokens that are left
+    text_.emplace(*model_.tokenizer, /*at_start=*/static_cast<std::int64_t>(history_.size()) == kept);
+    for (const std::int32_t token : history_) {
+      text_->push(token);
+    }
+  }
+  ++version_;
+  return std::nullopt;
 }
 
 void Session::refuse_waiting(const Error& error) {
@@ -113,11 +228,8 @@ void Session::refuse_waiting(const Error& error) {
 
 void Session::accept(std::int32_t token) {
   unread_.push_back(token);
-  has_text_ = true;
-  if (recent_.size() == kRecentTokens) {
-    recent_.erase(recent_.begin());
-  }
-  recent_.push_back(token);
+  history_.push_back(token);
+  ++version_;
   if (generation_) {
     generation_->sampler.observe(token);
   }
@@ -128,7 +240,7 @@ void Session::tokenise(WaitingInput& input) {
   if (auto* text = std::get_if<std::string>(&input.content)) {
     const std::string_view rest = std::string_view(*text).substr(input.consumed);
     const std::size_t n_bytes = encodable_prefix(rest, kTokenisePieceBytes);
-    const auto place = has_text_ ? Tokenizer::Place::continuation : Tokenizer::Place::start;
+    const auto place = has_text() ? Tokenizer::Place::continuation : Tokenizer::Place::start;
     for (const std::int32_t token : model_.tokenizer->encode(rest.substr(0, n_bytes), place)) {
       accept(token);
     }
@@ -177,6 +289,7 @@ Slice Session::slice(std::int64_t n) {
 
 void Session::advance(std::int64_t n, std::span<const float> logits) {
   unread_.erase(unread_.begin(), unread_.begin() + n);
+  ++version_;
   answer_read_inputs();
   if (!logits.empty()) {
     emit(logits);
@@ -189,7 +302,7 @@ void Session::answer_read_inputs() {
          inputs_.front().end_position <= cache_.position() + 1) {
     WaitingInput input = std::move(inputs_.front());
     inputs_.pop_front();
-    input.reply(AppendResult{.session = name(), .tokens = input.n_tokens, .position = input.end_position});
+    input.reply(AppendResult{.session = id(), .tokens = input.n_tokens, .position = input.end_position});
   }
 }
 
@@ -203,7 +316,7 @@ std::string Session::shown_alone(std::int32_t token) const {
 
 void Session::emit(std::span<const float> logits) {
   Generation& generation = *generation_;
-  if (generation.n_tokens++ == 0) {
+  if (generation.n_tokens++ == generation.n_earlier) {
     generation.first_token = Clock::now();
   }
   GeneratedToken out;

@@ -10,8 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include <boost/circular_buffer.hpp>
+
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/session_snapshot.h"
 #include "engine/text_stream.h"
 #include "engine/transformer.h"
 
@@ -28,26 +31,47 @@ class Session {
  public:
   Session(Model& model, const cache::CacheShape& shape, const cache::StreamWindow& window,
           const OpenRequest& request);
+  /// Goes on where the snapshot, which must be of this model, was taken.
+  Session(Model& model, const cache::CacheShape& shape, SessionId id, SessionSnapshot snapshot);
 
-  const std::string& name() const { return info_.session; }
+  const SessionId& id() const { return info_.session; }
+  void rename(SessionId id) { info_.session = std::move(id); }
   SessionInfo info() const;
+  /// Changes whenever a snapshot would.
+  std::uint64_t version() const { return version_; }
+  /// Input that waits is not part of it: take one when settled(), lest an input be cut in two.
+  SessionSnapshot snapshot() const;
   /// Tokens in the stream so far, unread ones included.
   std::int64_t position() const { return cache_.position() + static_cast<std::int64_t>(unread_.size()); }
   /// Nothing to generate from, now or from input that waits.
   bool empty() const { return position() == 0 && inputs_.empty(); }
   bool generating() const { return generation_.has_value(); }
+  /// Generates until it is told to end.
+  bool endless() const { return generation_ && !generation_->request.max_tokens; }
+  /// No input waits or is half read.
+  bool settled() const { return inputs_.empty() && unread_.size() <= 1; }
+  /// Nothing happens until a request comes.
+  bool resting() const { return settled() && !generating(); }
   std::int64_t evictions() const { return cache_.evictions(); }
   std::size_t cache_bytes() const { return cache_.bytes(); }
   std::size_t waiting_input_bytes() const;
 
   void append(Input input, Reply<AppendResult> reply);
 
-  /// Throws InputError for options out of range. The session must not be generating.
+  /// Throws InputError for options out of range. The session must not be generating; request.resume needs
+  /// interrupted().
   void start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
              Clock::time_point arrival);
 
   /// Ends the generation, if one runs: on_done is called.
   void finish(FinishReason reason, std::string_view stop = {});
+  /// The same, but the generation may be resumed: what its stop strings hold back stays so.
+  void interrupt(FinishReason reason);
+  bool interrupted() const { return interrupted_.has_value(); }
+
+  /// Takes the latest n tokens out of the stream. The session must be resting. Returns why it cannot, if so;
+  /// then nothing has changed.
+  std::optional<Error> undo(std::int64_t n);
   /// Answers every append that waits with `error`.
   void refuse_waiting(const Error& error);
 
@@ -78,11 +102,15 @@ class Session {
     StopMatcher stop;
     Clock::time_point arrival;
     Clock::time_point first_token{};
-    std::int64_t n_tokens = 0;
+    std::int64_t n_tokens = 0;   // since the generation began, resumed or not
+    std::int64_t n_earlier = 0;  // of these, before it was resumed
   };
 
   bool input_waits() const { return !inputs_.empty() && !inputs_.back().tokenised(); }
   bool wants_token() const;
+  bool has_text() const { return position() > text_start_; }
+  static GenerationState state_of(const Generation& generation);
+  GenerationSummary summary_of(const Generation& generation, FinishReason reason);
   void tokenise(WaitingInput& input);
   void accept(std::int32_t token);
   void answer_read_inputs();
@@ -93,12 +121,14 @@ class Session {
   SessionInfo info_;
   cache::CondensedCache cache_;
   std::optional<TextStream> text_;    // absent without a tokenizer
-  bool has_text_ = false;             // something other than the beginning-of-sequence token was accepted
+  std::int64_t text_start_ = 0;       // where the stream's text begins: behind a beginning-of-sequence token
   std::vector<std::int32_t> unread_;  // accepted, not in the cache
   std::deque<WaitingInput> inputs_;
-  std::vector<std::int32_t> recent_;  // the latest tokens, oldest first, for penalties
+  boost::circular_buffer<std::int32_t> history_;  // the latest tokens, for penalties and undo()
   std::optional<Generation> generation_;
+  std::optional<GenerationState> interrupted_;
   std::int64_t n_read_since_generation_ = 0;
+  std::uint64_t version_ = 0;
 };
 
 }  // namespace condensed::engine

@@ -14,6 +14,9 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 TextStream::TextStream(const Tokenizer& tokenizer, bool at_start)
     : tokenizer_(&tokenizer), at_start_(at_start) {}
 
+TextStream::TextStream(const Tokenizer& tokenizer, State state)
+    : tokenizer_(&tokenizer), at_start_(state.at_start), incomplete_(std::move(state.incomplete)) {}
+
 std::string TextStream::push(std::int32_t token) {
   const Tokenizer::Kind kind = tokenizer_->kind(token);
   std::string_view bytes = tokenizer_->bytes(token);
@@ -57,7 +60,8 @@ std::string TextStream::flush() {
   return text;
 }
 
-StopMatcher::StopMatcher(std::vector<std::string> stop) : stop_(std::move(stop)) {
+StopMatcher::StopMatcher(std::vector<std::string> stop, std::string held)
+    : stop_(std::move(stop)), held_(std::move(held)) {
   std::erase(stop_, "");
 }
 

@@ -16,6 +16,14 @@ class TextStream {
   /// at_start: the next token is the first with text in its stream, whose leading space is not shown.
   TextStream(const Tokenizer& tokenizer, bool at_start);
 
+  /// Between two tokens.
+  struct State {
+    bool at_start = false;
+    std::string incomplete;  // bytes of a character, at most 3
+  };
+  TextStream(const Tokenizer& tokenizer, State state);
+  State state() const { return {.at_start = at_start_, .incomplete = incomplete_}; }
+
   /// The text that `token` completes; may be empty.
   std::string push(std::int32_t token);
   /// Ends the sequence: incomplete bytes come out as U+FFFD.
@@ -31,7 +39,8 @@ class TextStream {
 /// the beginning of one.
 class StopMatcher {
  public:
-  explicit StopMatcher(std::vector<std::string> stop);
+  /// held: what another one held back, to go on from there.
+  explicit StopMatcher(std::vector<std::string> stop, std::string held = {});
 
   struct Result {
     std::string text;  // may be shown: holds no stop string nor the beginning of one
@@ -41,6 +50,7 @@ class StopMatcher {
   Result push(std::string_view piece);
   /// What was held back.
   std::string flush();
+  const std::string& held() const { return held_; }
 
  private:
   std::vector<std::string> stop_;

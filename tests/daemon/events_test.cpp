@@ -28,7 +28,7 @@ std::vector<std::string> keys(const json::object& object) {
   return out;
 }
 
-const engine::SessionInfo kInfo{.session = "a",
+const engine::SessionInfo kInfo{.session = {.name = "a"},
                                 .existed = true,
                                 .generating = true,
                                 .sinks = 4,

@@ -32,14 +32,14 @@ RequestError refused(std::string_view line) {
 TEST(RequestBounds, EveryKeyOfOpenIsRead) {
   const OpenOp op = parsed<OpenOp>(
       R"({"op":"open","session":"a.B_-9","sinks":0,"window":16.0,"tokens":[1,2.0],"bos":false})");
-  EXPECT_EQ(op.open.session, "a.B_-9");
+  EXPECT_EQ(op.open.session.name, "a.B_-9");
   EXPECT_EQ(op.open.sinks, 0);
   EXPECT_EQ(op.open.window, 16);
   EXPECT_FALSE(op.open.bos);
   EXPECT_THAT(std::get<std::vector<std::int32_t>>(*op.open.input), ElementsAre(1, 2));
 
   const OpenOp bare = parsed<OpenOp>(R"({"op":"open"})");
-  EXPECT_EQ(bare.open.session, "");
+  EXPECT_EQ(bare.open.session.name, "");
   EXPECT_FALSE(bare.open.sinks || bare.open.window || bare.open.input);
   EXPECT_TRUE(bare.open.bos);
 }

@@ -37,7 +37,7 @@ TEST(Requests, GenerateTakesEveryOption) {
       R"("min_p":0.1,"repetition_penalty":1.2,"presence_penalty":-1,"frequency_penalty":2,"penalty_window":32,)"
       R"("seed":9,"stop":["x","yz"],"logprobs":3,"logit_bias":{"5":-1.5}})");
   const engine::GenerateRequest& request = op.generate;
-  EXPECT_EQ(request.session, "a");
+  EXPECT_EQ(request.session.name, "a");
   EXPECT_EQ(request.max_tokens, 5);
   EXPECT_TRUE(request.ignore_eos);
   EXPECT_EQ(request.sampling.temperature, 0.5);
@@ -63,7 +63,7 @@ TEST(Requests, WhatIsLeftOutHasTheDocumentedDefault) {
   EXPECT_FALSE(op.generate.sampling.seed);
   EXPECT_LT(op.generate.n_logprobs, 0);
   const auto open = parsed<OpenOp>(R"({"op":"open"})");
-  EXPECT_EQ(open.open.session, "");
+  EXPECT_EQ(open.open.session.name, "");
   EXPECT_TRUE(open.open.bos);
   EXPECT_FALSE(open.open.sinks);
   EXPECT_FALSE(open.open.input);

@@ -1,140 +1,20 @@
 #include "engine/engine.h"
 
 #include <atomic>
-#include <condition_variable>
-#include <filesystem>
-#include <future>
-#include <mutex>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/model.h"
-#include "kernels/make_backend.h"
+#include "tests/engine/engine_calls.h"
 
 namespace condensed::engine {
 namespace {
 
 using testing::HasSubstr;
 
-std::shared_ptr<Model> bundled_model(const char* weights = "stored") {
-  return load_model(std::filesystem::path(CONDENSED_MODELS_DIR) / "books-1m",
-                    kernels::make_backend("auto", 2), parse_weight_format(weights));
-}
-
-EngineOptions small_options() {
-  EngineOptions options;
-  options.default_window = {4, 60};
-  options.max_sessions = 40;
-  return options;
-}
-
-/// Collects one generation; pauses it after `budget` tokens until more are granted.
-class Collector : public GenerationListener {
- public:
-  explicit Collector(std::int64_t budget = std::int64_t{1} << 40) : budget_(budget) {}
-
-  bool accepts_token() const override { return budget_ > 0; }
-  void on_token(const GeneratedToken& token) override {
-    const std::lock_guard lock(mutex_);
-    --budget_;
-    tokens_.push_back(token);
-    changed_.notify_all();
-  }
-  void on_done(const GenerationSummary& summary) override {
-    const std::lock_guard lock(mutex_);
-    done_ = summary;
-    changed_.notify_all();
-  }
-
-  void grant(std::int64_t n) { budget_ += n; }
-  GenerationSummary wait_done() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return done_.has_value(); });
-    return *done_;
-  }
-  void wait_tokens(std::size_t n) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return tokens_.size() >= n; });
-  }
-  std::vector<GeneratedToken> tokens() const {
-    const std::lock_guard lock(mutex_);
-    return tokens_;
-  }
-  std::vector<std::int32_t> ids() const {
-    std::vector<std::int32_t> out;
-    for (const GeneratedToken& token : tokens()) out.push_back(token.token);
-    return out;
-  }
-  std::string text() const {
-    const std::lock_guard lock(mutex_);
-    std::string out;
-    for (const GeneratedToken& token : tokens_) out += token.text;
-    return done_ ? out + done_->text : out;
-  }
-
- private:
-  std::atomic<std::int64_t> budget_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<GeneratedToken> tokens_;
-  std::optional<GenerationSummary> done_;
-};
-
-/// The engine's requests as plain calls.
-template <typename T, typename Call>
-std::variant<T, Error> wait_for(Call&& call) {
-  auto promise = std::make_shared<std::promise<std::variant<T, Error>>>();
-  auto future = promise->get_future();
-  call([promise](std::variant<T, Error> result) { promise->set_value(std::move(result)); });
-  return future.get();
-}
-
-std::variant<SessionInfo, Error> open(Engine& engine, OpenRequest request) {
-  return wait_for<SessionInfo>([&](auto reply) { engine.open(std::move(request), reply); });
-}
-std::variant<AppendResult, Error> append(Engine& engine, const std::string& session,
-                                         std::variant<std::string, std::vector<std::int32_t>> input) {
-  return wait_for<AppendResult>([&](auto reply) { engine.append(session, std::move(input), reply); });
-}
-std::variant<SessionInfo, Error> generate(Engine& engine, GenerateRequest request,
-                                          std::shared_ptr<GenerationListener> listener) {
-  return wait_for<SessionInfo>(
-      [&](auto reply) { engine.generate(std::move(request), std::move(listener), reply); });
-}
-std::variant<SessionInfo, Error> stat(Engine& engine, const std::string& session) {
-  return wait_for<SessionInfo>([&](auto reply) { engine.stat(session, reply); });
-}
-
-template <typename T>
-T value(std::variant<T, Error> result) {
-  if (const auto* error = std::get_if<Error>(&result)) {
-    ADD_FAILURE() << error->message;
-    return {};
-  }
-  return std::get<T>(std::move(result));
-}
-template <typename T>
-Error error(const std::variant<T, Error>& result) {
-  if (std::holds_alternative<T>(result)) {
-    ADD_FAILURE() << "expected an error";
-    return {};
-  }
-  return std::get<Error>(result);
-}
-
-GenerateRequest greedy(std::string session, std::int64_t max_tokens) {
-  GenerateRequest request;
-  request.session = std::move(session);
-  request.max_tokens = max_tokens;
-  request.ignore_eos = true;
-  request.sampling.temperature = 0;
-  return request;
-}
-
 TEST(Engine, StreamsPastItsWindowInConstantMemory) {
   Engine engine(bundled_model(), small_options());
-  const SessionInfo opened = value(open(engine, {.session = "a"}));
+  const SessionInfo opened = value(open(engine, {.session = {.name = "a"}}));
   EXPECT_EQ(opened.position, 1);  // the beginning-of-sequence token
   const AppendResult appended = value(append(engine, "a", std::string("It was a dark and stormy night")));
   EXPECT_EQ(appended.position, 1 + appended.tokens);
@@ -166,10 +46,10 @@ TEST(Engine, TheSameSeedGivesTheSameTextWhateverElseRuns) {
 
   const auto run_alone = [&] {
     Engine engine(bundled_model(), small_options());
-    value(open(engine, {.session = "x"}));
+    value(open(engine, {.session = {.name = "x"}}));
     auto collector = std::make_shared<Collector>();
     value(append(engine, "x", prompt));
-    request.session = "x";
+    request.session.name = "x";
     value(generate(engine, request, collector));
     collector->wait_done();
     return collector->ids();
@@ -181,23 +61,23 @@ TEST(Engine, TheSameSeedGivesTheSameTextWhateverElseRuns) {
   std::vector<std::shared_ptr<Collector>> others;
   for (int i = 0; i < 12; ++i) {
     const std::string name = "other" + std::to_string(i);
-    value(open(engine, {.session = name}));
+    value(open(engine, {.session = {.name = name}}));
     others.push_back(std::make_shared<Collector>());
     GenerateRequest other = request;
-    other.session = name;
+    other.session.name = name;
     other.max_tokens.reset();
     other.sampling.seed = 100 + i;
     value(generate(engine, other, others.back()));
   }
-  value(open(engine, {.session = "x"}));
+  value(open(engine, {.session = {.name = "x"}}));
   auto collector = std::make_shared<Collector>();
   // Another session reads a long prompt while this one starts.
-  value(open(engine, {.session = "reader"}));
+  value(open(engine, {.session = {.name = "reader"}}));
   std::string book;
   for (int i = 0; i < 200; ++i) book += "A sentence of a long prompt number " + std::to_string(i) + ". ";
-  engine.append("reader", book, [](const auto&) {});
+  engine.append({.name = "reader"}, book, [](const auto&) {});
   value(append(engine, "x", prompt));
-  request.session = "x";
+  request.session.name = "x";
   value(generate(engine, request, collector));
   collector->wait_done();
   EXPECT_EQ(collector->ids(), alone);
@@ -213,12 +93,12 @@ TEST(Engine, GreedyTokensAreTheSameAloneAndInABatchOf32) {
       std::vector<std::shared_ptr<Collector>> others;
       for (int i = 0; i < n_others; ++i) {
         const std::string name = "other" + std::to_string(i);
-        value(open(engine, {.session = name, .input = "Number " + std::to_string(i)}));
+        value(open(engine, {.session = {.name = name}, .input = "Number " + std::to_string(i)}));
         GenerateRequest endless = greedy(name, 1);
         endless.max_tokens.reset();
         value(generate(engine, endless, others.emplace_back(std::make_shared<Collector>())));
       }
-      value(open(engine, {.session = "x", .input = std::string("It was a dark and stormy night")}));
+      value(open(engine, {.session = {.name = "x"}, .input = std::string("It was a dark and stormy night")}));
       auto collector = std::make_shared<Collector>();
       value(generate(engine, greedy("x", 120), collector));
       collector->wait_done();
@@ -232,7 +112,7 @@ TEST(Engine, TextAppendedInPiecesIsTheTextAppendedAtOnce) {
   const std::string text = "Once upon a time, in a kingdom by the sea, there lived an old king.";
   const auto continuation = [&](const std::vector<std::string>& pieces) {
     Engine engine(bundled_model(), small_options());
-    value(open(engine, {.session = "a"}));
+    value(open(engine, {.session = {.name = "a"}}));
     for (const std::string& piece : pieces) value(append(engine, "a", piece));
     auto collector = std::make_shared<Collector>();
     value(generate(engine, greedy("a", 40), collector));
@@ -244,7 +124,7 @@ TEST(Engine, TextAppendedInPiecesIsTheTextAppendedAtOnce) {
 
 TEST(Engine, InputJoinsARunningGeneration) {
   Engine engine(bundled_model(), small_options());
-  value(open(engine, {.session = "a"}));
+  value(open(engine, {.session = {.name = "a"}}));
   auto collector = std::make_shared<Collector>();
   GenerateRequest endless = greedy("a", 1);
   endless.max_tokens.reset();
@@ -253,7 +133,7 @@ TEST(Engine, InputJoinsARunningGeneration) {
   const AppendResult joined = value(append(engine, "a", std::vector<std::int32_t>{300, 301, 302}));
   EXPECT_EQ(joined.tokens, 3);
   collector->wait_tokens(collector->tokens().size() + 10);
-  value(wait_for<SessionInfo>([&](auto reply) { engine.cancel("a", reply); }));
+  value(wait_for<SessionInfo>([&](auto reply) { engine.cancel({.name = "a"}, reply); }));
   EXPECT_EQ(collector->wait_done().reason, FinishReason::cancelled);
   EXPECT_EQ(collector->wait_done().prompt_tokens, 3);
   // The generated positions leave room for exactly the three that joined.
@@ -266,8 +146,8 @@ TEST(Engine, InputJoinsARunningGeneration) {
 
 TEST(Engine, APausedListenerRestsItsSessionOnly) {
   Engine engine(bundled_model(), small_options());
-  value(open(engine, {.session = "slow"}));
-  value(open(engine, {.session = "fast"}));
+  value(open(engine, {.session = {.name = "slow"}}));
+  value(open(engine, {.session = {.name = "fast"}}));
   auto slow = std::make_shared<Collector>(5);
   auto fast = std::make_shared<Collector>();
   value(generate(engine, greedy("slow", 50), slow));
@@ -281,8 +161,8 @@ TEST(Engine, APausedListenerRestsItsSessionOnly) {
 
 TEST(Engine, StopStringsEndTheTextBeforeThem) {
   Engine engine(bundled_model(), small_options());
-  value(open(engine, {.session = "a"}));
-  value(open(engine, {.session = "b"}));
+  value(open(engine, {.session = {.name = "a"}}));
+  value(open(engine, {.session = {.name = "b"}}));
   auto whole = std::make_shared<Collector>();
   value(append(engine, "a", std::string("She said")));
   value(append(engine, "b", std::string("She said")));
@@ -303,7 +183,7 @@ TEST(Engine, StopStringsEndTheTextBeforeThem) {
 
 TEST(Engine, LogProbabilitiesAreThoseOfTheModel) {
   Engine engine(bundled_model(), small_options());
-  value(open(engine, {.session = "a"}));
+  value(open(engine, {.session = {.name = "a"}}));
   GenerateRequest request = greedy("a", 20);
   request.n_logprobs = 3;
   auto collector = std::make_shared<Collector>();
@@ -320,23 +200,23 @@ TEST(Engine, LogProbabilitiesAreThoseOfTheModel) {
 
 TEST(Engine, RefusesWhatItCannotDo) {
   Engine engine(bundled_model(), small_options());
-  value(open(engine, {.session = "a"}));
-  EXPECT_TRUE(value(open(engine, {.session = "a"})).existed);
-  EXPECT_EQ(error(open(engine, {.session = "a", .window = 5})).code, ErrorCode::session_exists);
-  EXPECT_EQ(error(open(engine, {.session = "b", .sinks = -1})).code, ErrorCode::bad_request);
-  EXPECT_EQ(error(open(engine, {.session = "b", .window = 0})).code, ErrorCode::bad_request);
-  EXPECT_EQ(error(open(engine, {.session = "b", .window = std::int64_t{1} << 60})).code,
+  value(open(engine, {.session = {.name = "a"}}));
+  EXPECT_TRUE(value(open(engine, {.session = {.name = "a"}})).existed);
+  EXPECT_EQ(error(open(engine, {.session = {.name = "a"}, .window = 5})).code, ErrorCode::session_exists);
+  EXPECT_EQ(error(open(engine, {.session = {.name = "b"}, .sinks = -1})).code, ErrorCode::bad_request);
+  EXPECT_EQ(error(open(engine, {.session = {.name = "b"}, .window = 0})).code, ErrorCode::bad_request);
+  EXPECT_EQ(error(open(engine, {.session = {.name = "b"}, .window = std::int64_t{1} << 60})).code,
             ErrorCode::bad_request);
-  EXPECT_EQ(error(open(engine, {.session = "b", .input = std::vector<std::int32_t>{1, -1}})).code,
+  EXPECT_EQ(error(open(engine, {.session = {.name = "b"}, .input = std::vector<std::int32_t>{1, -1}})).code,
             ErrorCode::bad_request);
-  EXPECT_EQ(error(open(engine, {.session = "b", .input = std::string(9 << 20, 'x')})).code,
+  EXPECT_EQ(error(open(engine, {.session = {.name = "b"}, .input = std::string(9 << 20, 'x')})).code,
             ErrorCode::append_limit);
   EXPECT_EQ(error(append(engine, "b", std::string("x"))).code, ErrorCode::unknown_session);
   const Error bad_token = error(append(engine, "a", std::vector<std::int32_t>{1, 1024}));
   EXPECT_EQ(bad_token.code, ErrorCode::bad_request);
   EXPECT_THAT(bad_token.message, HasSubstr("1024"));
   EXPECT_EQ(error(append(engine, "a", std::string(9 << 20, 'x'))).code, ErrorCode::append_limit);
-  EXPECT_EQ(error(wait_for<SessionInfo>([&](auto reply) { engine.cancel("a", reply); })).code,
+  EXPECT_EQ(error(wait_for<SessionInfo>([&](auto reply) { engine.cancel({.name = "a"}, reply); })).code,
             ErrorCode::not_generating);
   GenerateRequest bad = greedy("a", 5);
   bad.sampling.top_p = 2;
@@ -345,7 +225,7 @@ TEST(Engine, RefusesWhatItCannotDo) {
   value(generate(engine, greedy("a", 5), collector));
   EXPECT_EQ(error(generate(engine, greedy("a", 5), std::make_shared<Collector>())).code,
             ErrorCode::session_busy);
-  value(open(engine, {.session = "empty", .bos = false}));
+  value(open(engine, {.session = {.name = "empty"}, .bos = false}));
   EXPECT_EQ(error(generate(engine, greedy("empty", 5), std::make_shared<Collector>())).code,
             ErrorCode::bad_request);
   for (int i = 0; i < 38; ++i) value(open(engine, {}));
@@ -354,30 +234,30 @@ TEST(Engine, RefusesWhatItCannotDo) {
 
 TEST(Engine, ClosingEndsTheGenerationAndFreesTheName) {
   Engine engine(bundled_model(), small_options());
-  value(open(engine, {.session = "a"}));
+  value(open(engine, {.session = {.name = "a"}}));
   auto collector = std::make_shared<Collector>();
   GenerateRequest endless = greedy("a", 1);
   endless.max_tokens.reset();
   value(generate(engine, endless, collector));
   collector->wait_tokens(3);
-  value(wait_for<SessionInfo>([&](auto reply) { engine.close("a", reply); }));
+  value(wait_for<SessionInfo>([&](auto reply) { engine.close({.name = "a"}, reply); }));
   EXPECT_EQ(collector->wait_done().reason, FinishReason::closed);
   EXPECT_EQ(error(stat(engine, "a")).code, ErrorCode::unknown_session);
-  EXPECT_FALSE(value(open(engine, {.session = "a"})).existed);
+  EXPECT_FALSE(value(open(engine, {.session = {.name = "a"}})).existed);
 }
 
 TEST(Engine, ShutdownTellsEveryListenerAndAnswersWhatWaits) {
   auto collector = std::make_shared<Collector>();
   std::atomic<int> refused = 0;
   Engine engine(bundled_model(), small_options());
-  value(open(engine, {.session = "a"}));
-  value(open(engine, {.session = "b"}));
+  value(open(engine, {.session = {.name = "a"}}));
+  value(open(engine, {.session = {.name = "b"}}));
   GenerateRequest endless = greedy("a", 1);
   endless.max_tokens.reset();
   value(generate(engine, endless, collector));
   collector->wait_tokens(3);
   std::string book(1 << 20, 'x');
-  engine.append("b", book,
+  engine.append({.name = "b"}, book,
                 [&](const auto& result) { refused += std::holds_alternative<Error>(result) ? 1 : 0; });
   engine.shutdown();
   EXPECT_EQ(collector->wait_done().reason, FinishReason::shutdown);
@@ -392,8 +272,8 @@ TEST(Engine, AnEndlessGenerationGoesOnPastEndOfSequence) {
   request.sampling.logit_bias = {{2, 100.0F}};  // nothing but </s>
   for (const bool bounded : {true, false}) {
     const std::string name = bounded ? "bounded" : "endless";
-    value(open(engine, {.session = name}));
-    request.session = name;
+    value(open(engine, {.session = {.name = name}}));
+    request.session.name = name;
     request.max_tokens = bounded ? std::optional<std::int64_t>(50) : std::nullopt;
     auto collector = std::make_shared<Collector>();
     value(generate(engine, request, collector));

@@ -1,0 +1,206 @@
+// When sessions are written to disk, and what is due.
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "engine/input_error.h"
+#include "engine/session_table.h"
+#include "engine/snapshot_file.h"
+
+namespace condensed::engine {
+
+namespace {
+
+constexpr std::int64_t kMaxSavesUnderWay = 16;  // each holds a copy of a cache
+constexpr std::chrono::milliseconds kFirstBackOff{1000};
+constexpr std::chrono::milliseconds kLongestBackOff{30000};
+
+}  // namespace
+
+bool SessionTable::saved(const Entry& entry) const {
+  return entry.on_disk && entry.saved_version == entry.session->version();
+}
+
+void SessionTable::save(const EntryPtr& entry, Reply<SavedSnapshot> reply) {
+  if (saved(*entry) && !entry->saving) {
+    return reply(
+        SavedSnapshot{.session = entry->id, .position = entry->saved_position, .bytes = entry->file_bytes});
+  }
+  entry->save_replies.push_back(std::move(reply));
+  queue_save(entry);
+  begin_saves();
+}
+
+void SessionTable::queue_save(const EntryPtr& entry) {
+  if (!entry->save_queued) {
+    entry->save_queued = true;
+    save_queue_.push_back(entry);
+  }
+}
+
+void SessionTable::begin_saves() {
+  for (std::size_t left = save_queue_.size(); left > 0 && saves_under_way_ < kMaxSavesUnderWay; --left) {
+    const EntryPtr entry = std::move(save_queue_.front());
+    save_queue_.pop_front();
+    if (entry->where != Entry::Where::resident) {
+      entry->save_queued = false;
+    } else if (entry->saving || entry->renaming || !(entry->session->settled() || ending_)) {
+      save_queue_.push_back(entry);  // its turn comes
+    } else {
+      entry->save_queued = false;
+      begin_save(entry);
+    }
+  }
+}
+
+void SessionTable::begin_save(const EntryPtr& entry) {
+  ++saves_under_way_;
+  entry->saving = true;
+  auto snapshot = std::make_shared<const SessionSnapshot>(entry->session->snapshot());
+  auto replies = std::exchange(entry->save_replies, {});
+  const std::uint64_t version = entry->session->version();
+  const SessionId id = entry->id;
+  run_beside({id}, Urgency::can_wait,
+             [this, entry, snapshot, replies = std::move(replies), version, id]() -> std::function<void()> {
+               std::variant<SavedSnapshot, Error> result = Error{ErrorCode::snapshot_failed, {}};
+               try {
+                 const std::vector<std::byte> file = encode_snapshot(*snapshot, snapshot_model_);
+                 folder_->write(id, file);
+                 result =
+                     SavedSnapshot{.session = id, .position = snapshot->position(), .bytes = file.size()};
+               } catch (const std::exception& failed) {
+                 result = Error{ErrorCode::snapshot_failed,
+                                "session '" + id.name + "' cannot be saved: " + failed.what()};
+               }
+               return [this, entry, version, result = std::move(result), replies] {
+                 finish_save(entry, version, result, replies);
+               };
+             });
+}
+
+void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version,
+                               std::variant<SavedSnapshot, Error> result,
+                               const std::vector<Reply<SavedSnapshot>>& replies) {
+  --saves_under_way_;
+  entry->saving = false;
+  const bool gone = entry->where == Entry::Where::gone;
+  if (gone) {
+    result = Error{ErrorCode::session_closed, "session '" + entry->id.name + "' was closed"};
+  } else if (auto* error = std::get_if<Error>(&result)) {
+    back_off_ = std::clamp(2 * back_off_, kFirstBackOff, kLongestBackOff);
+    retry_saves_ = Clock::now() + back_off_;
+    next_look_ = std::min(next_look_, retry_saves_);
+    error->retry_after_ms = back_off_.count();
+    options_.warn(error->message + "; trying again in " + std::to_string(back_off_.count()) + " ms");
+    entry->falling_asleep = false;
+  } else {
+    const auto& written = std::get<SavedSnapshot>(result);
+    back_off_ = {};
+    entry->on_disk = true;
+    entry->saved_version = version;
+    entry->saved_position = written.position;
+    entry->file_bytes = written.bytes;
+  }
+  next_look_ = std::min(next_look_, Clock::now());  // it was passed over while it was being written
+  for (const Reply<SavedSnapshot>& reply : replies) {
+    reply(result);
+  }
+  if (!gone && entry->falling_asleep && saved(*entry) && may_sleep(*entry)) {
+    sleep(entry);
+  }
+}
+
+void SessionTable::read_file(const EntryPtr& entry, Reply<ExportedSession> reply) {
+  const SessionId id = entry->id;
+  run_beside(
+      {id}, Urgency::someone_waits,
+      [this, id, position = entry->saved_position, reply = std::move(reply)]() -> std::function<void()> {
+        std::variant<ExportedSession, Error> result = Error{ErrorCode::snapshot_failed, {}};
+        try {
+          result = ExportedSession{.session = id, .position = position, .file = folder_->read(id)};
+        } catch (const std::exception& failed) {
+          result = Error{ErrorCode::snapshot_failed,
+                         "session '" + id.name + "' cannot be read from disk: " + failed.what()};
+        }
+        return [reply, result = std::move(result)]() mutable { reply(std::move(result)); };
+      });
+}
+
+void SessionTable::run_beside(std::vector<SessionId> ids, Urgency urgency,
+                              std::function<std::function<void()>()> work) {
+  ++work_beside_;
+  auto job = [this, work = std::move(work)] {
+    post_([this, then = work()] {
+      --work_beside_;
+      then();
+    });
+  };
+  if (urgency == Urgency::someone_waits) {
+    thread_->post_urgent(std::move(ids), std::move(job));
+  } else {
+    thread_->post(std::move(ids), std::move(job));
+  }
+}
+
+std::optional<Clock::time_point> SessionTable::maintain(Clock::time_point now) {
+  for (const EntryPtr& entry : std::exchange(blocked_, {})) {
+    run_operations(entry);
+  }
+  if (now >= next_look_) {
+    look_for_due(now);
+  }
+  admit(now);
+  begin_saves();
+  Clock::time_point next = next_look_;
+  if (!arrivals_.empty()) {
+    next = std::min(next, now + std::chrono::milliseconds(100));  // somebody's patience may end
+  }
+  return next == Clock::time_point::max() ? std::nullopt : std::optional(next);
+}
+
+/// Looks which sessions have rested long enough to be saved or put to sleep, and when the next will have.
+void SessionTable::look_for_due(Clock::time_point now) {
+  next_look_ = Clock::time_point::max();
+  if (!keeps_files()) {
+    return;
+  }
+  const auto due = [&](Clock::time_point at) {
+    at = std::max(at, retry_saves_);
+    if (now < at) {
+      next_look_ = std::min(next_look_, at);
+    }
+    return now >= at;
+  };
+  std::vector<EntryPtr> sleepy;
+  for (const EntryPtr& entry : residents_) {
+    if (!may_sleep(*entry)) {
+      continue;  // touched again when it comes to rest
+    }
+    if (options_.snapshots.on_idle && !saved(*entry) && !entry->saving &&
+        due(entry->last_used + *options_.snapshots.on_idle)) {
+      queue_save(entry);
+    }
+    if (options_.hibernate_after.count() > 0 && !entry->falling_asleep &&
+        due(entry->last_used + options_.hibernate_after)) {
+      sleepy.push_back(entry);
+    }
+  }
+  for (const EntryPtr& entry : sleepy) {
+    put_to_sleep(entry);
+  }
+}
+
+bool SessionTable::save_all() {
+  if (!std::exchange(ending_, true)) {
+    for (const EntryPtr& entry : residents_) {
+      if (keeps_files() && !saved(*entry)) {
+        queue_save(entry);
+      }
+    }
+  }
+  begin_saves();
+  return work_beside_ == 0 && save_queue_.empty();
+}
+
+}  // namespace condensed::engine
