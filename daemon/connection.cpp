@@ -65,9 +65,10 @@ void Connection::take(std::string_view bytes, LineSplitter& splitter) {
         }
       },
       [this] {
-        send(error_event("line_too_long", "the line exceeds max_line_bytes (" +
-                                              std::to_string(limits_.max_line_bytes) +
-                                              "); send long input in several appends"));
+        send(error_event("line_too_long",
+                         "the line exceeds max_line_bytes (" + std::to_string(limits_.max_line_bytes) +
+                             "); send long input in several appends",
+                         {.limit = "max_line_bytes"}));
       });
 }
 

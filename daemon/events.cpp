@@ -161,10 +161,16 @@ std::string bye_event() {
   return line({{"event", "bye"}, {"reason", "shutdown"}});
 }
 
-std::string error_event(std::string_view code, std::string_view message, std::string_view session) {
+std::string error_event(std::string_view code, std::string_view message, const ErrorDetails& details) {
   json::object event{{"event", "error"}, {"code", code}, {"message", message}};
-  if (!session.empty()) {
-    event["session"] = session;
+  if (!details.session.empty()) {
+    event["session"] = details.session;
+  }
+  if (!details.limit.empty()) {
+    event["limit"] = details.limit;
+  }
+  if (details.retry_after_ms) {
+    event["retry_after_ms"] = *details.retry_after_ms;
   }
   return line(event);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,13 @@ namespace condensed::daemon {
 struct DaemonInfo {
   std::int64_t connections = 0;
   std::int64_t resident_bytes = 0;
+};
+
+/// What an error is about, beside its code.
+struct ErrorDetails {
+  std::string_view session;
+  std::string_view limit;                      // key of the setting that was reached
+  std::optional<std::int64_t> retry_after_ms;  // when trying again may help
 };
 
 std::string opened_event(const engine::SessionInfo& info);
@@ -31,7 +39,7 @@ std::string detached_event(std::string_view session);
 std::string lagged_event(std::string_view session, std::int64_t missed_tokens);
 std::string pong_event();
 std::string bye_event();
-std::string error_event(std::string_view code, std::string_view message, std::string_view session = {});
+std::string error_event(std::string_view code, std::string_view message, const ErrorDetails& details = {});
 
 /// The same event as the answer to the request with this id (JSON text; empty: unchanged).
 std::string with_id(std::string_view event, std::string_view id);

@@ -16,6 +16,8 @@ namespace asio = boost::asio;
 namespace {
 constexpr std::chrono::milliseconds kAcceptBackOff{100};
 constexpr std::chrono::seconds kFlushDeadline{2};
+// Nothing tells when a client will leave.
+constexpr std::int64_t kRetryWhenClientsLeaveMs = 1000;
 }  // namespace
 
 Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model)
@@ -62,9 +64,10 @@ void Server::welcome(Connection::Socket socket) {
           .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
   if (full) {
     spdlog::warn("turned a client away: {} connections are open (max_connections)", connections_.size());
-    connection->send(
-        error_event("connection_limit", "as many connections are open as max_connections allows (" +
-                                            std::to_string(settings_.max_connections) + ")"));
+    connection->send(error_event("connection_limit",
+                                 "as many connections are open as max_connections allows (" +
+                                     std::to_string(settings_.max_connections) + ")",
+                                 {.limit = "max_connections", .retry_after_ms = kRetryWhenClientsLeaveMs}));
     connection->close_when_written();
     return;
   }

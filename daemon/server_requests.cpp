@@ -15,6 +15,9 @@ namespace asio = boost::asio;
 
 namespace {
 
+// Most requests are answered between two steps, which take about that long.
+constexpr std::int64_t kRetryWhenAnsweredMs = 50;
+
 std::int64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
   std::int64_t total_pages = 0;
@@ -34,11 +37,13 @@ void Server::handle_line(const ConnectionPtr& connection, std::string_view line)
   }
   Request& request = std::get<Request>(parsed);
   if (!connection->begin_request()) {
-    connection->send(with_id(error_event("request_limit",
-                                         "as many requests of this connection are unanswered as "
-                                         "max_requests_in_flight allows (" +
-                                             std::to_string(settings_.max_requests_in_flight) + ")"),
-                             request.id));
+    connection->send(
+        with_id(error_event("request_limit",
+                            "as many requests of this connection are unanswered as "
+                            "max_requests_in_flight allows (" +
+                                std::to_string(settings_.max_requests_in_flight) + ")",
+                            {.limit = "max_requests_in_flight", .retry_after_ms = kRetryWhenAnsweredMs}),
+                request.id));
     return;
   }
   guarded(connection, request.id, [&] {
@@ -65,7 +70,8 @@ engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::st
       connection->end_request();
       guarded(connection, id, [&] {
         if (const auto* error = std::get_if<engine::Error>(&result)) {
-          connection->send(with_id(error_event(engine::name_of(error->code), error->message, session), id));
+          const ErrorDetails details{session, error->limit, error->retry_after_ms};
+          connection->send(with_id(error_event(engine::name_of(error->code), error->message, details), id));
         } else {
           answer(std::get<T>(result));
         }

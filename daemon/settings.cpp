@@ -72,6 +72,8 @@ engine::EngineOptions Settings::engine_options() const {
   options.max_window = max_window;
   options.max_sessions = max_sessions;
   options.max_waiting_input_bytes = static_cast<std::size_t>(max_waiting_input_bytes);
+  options.max_total_waiting_input_bytes = static_cast<std::size_t>(max_total_waiting_input_bytes);
+  options.max_generating = max_generating;
   options.max_batch_rows = max_batch_tokens;
   options.prompt = engine::parse_prompt_mode(
       prefill, {.chunk_tokens = prompt_chunk_tokens, .tolerance = prompt_tolerance});
@@ -105,6 +107,9 @@ const std::vector<Setting>& all_settings() {
       {"max_sessions", "Most sessions open at once", &Settings::max_sessions, 1, 1 << 24},
       {"max_waiting_input_bytes", "Most input that may wait on one session",
        &Settings::max_waiting_input_bytes, 1024, 1 << 30},
+      {"max_total_waiting_input_bytes", "Most input that may wait on all sessions together",
+       &Settings::max_total_waiting_input_bytes, 1024, 1LL << 40},
+      {"max_generating", "Most generations at once", &Settings::max_generating, 1, 1 << 24},
       {"max_batch_tokens", "Most tokens in one step, all sessions together", &Settings::max_batch_tokens, 1,
        65536},
       {"threads", "Threads that compute; 0: one per processor", &Settings::threads, 0, 1024},

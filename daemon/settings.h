@@ -23,6 +23,8 @@ struct Settings {
   std::int64_t max_window = 65536;
   std::int64_t max_sessions = 1024;
   std::int64_t max_waiting_input_bytes = 8 << 20;
+  std::int64_t max_total_waiting_input_bytes = 256 << 20;
+  std::int64_t max_generating = 1024;
   std::int64_t max_batch_tokens = 256;
   std::int64_t threads = 0;
   std::string kernels = "auto";

@@ -20,6 +20,8 @@ std::string_view name_of(ErrorCode code) {
       return "session_busy";
     case ErrorCode::session_limit:
       return "session_limit";
+    case ErrorCode::generation_limit:
+      return "generation_limit";
     case ErrorCode::append_limit:
       return "append_limit";
     case ErrorCode::not_generating:
@@ -80,12 +82,18 @@ void Engine::wake() {
 // Each request becomes a command: run on the engine's thread with the loop, or refused when it is too late.
 
 void Engine::open(OpenRequest request, Reply<SessionInfo> reply) {
+  if (request.input && !loop_->count_input(*request.input, reply)) {
+    return;
+  }
   loop_->post(reply, [request = std::move(request), reply](Loop& loop) mutable {
     loop.open(std::move(request), reply);
   });
 }
 
 void Engine::append(SessionId session, Input input, Reply<AppendResult> reply) {
+  if (!loop_->count_input(input, reply)) {
+    return;
+  }
   loop_->post(reply, [session = std::move(session), input = std::move(input), reply](Loop& loop) mutable {
     loop.append(session, std::move(input), reply);
   });

@@ -27,7 +27,8 @@ enum class ErrorCode : std::uint8_t {
   session_exists,  // open: the name is taken, with other settings
   session_busy,    // generate: a generation is running
   session_limit,
-  append_limit,       // more input waits than the session may hold
+  generation_limit,   // as many generations run as may
+  append_limit,       // more input waits than the session, or the engine, may hold
   not_generating,     // cancel: nothing to cancel
   nothing_to_resume,  // generate with `resume`: no generation was interrupted
   undo_limit,         // the cache no longer holds what would have to become the newest token
@@ -43,8 +44,8 @@ std::string_view name_of(ErrorCode code);
 struct Error {
   ErrorCode code = ErrorCode::bad_request;
   std::string message;
-  std::string_view limit = {};  // the setting that was reached, if one was
-  std::optional<std::int64_t> retry_after_ms = std::nullopt;
+  std::string_view limit = {};  // the setting that was reached, if any; a literal
+  std::optional<std::int64_t> retry_after_ms = std::nullopt;  // when trying again may help; absent: never
 };
 
 /// Receives the answer to one request, exactly once, on the engine's thread. Must not block or throw.
@@ -57,8 +58,10 @@ struct EngineOptions {
   std::int64_t max_sessions = 1024;           // those asleep included
   std::int64_t max_resident_sessions = 1024;  // beyond: the least recently used one goes to sleep
   std::size_t max_cache_bytes = std::numeric_limits<std::size_t>::max();  // of all resident sessions
-  std::size_t max_waiting_input_bytes = 8U << 20;  // per session, text and tokens not yet read
-  std::int64_t max_batch_rows = 256;               // tokens in one step, all sessions together
+  std::size_t max_waiting_input_bytes = 8U << 20;          // per session, text and tokens not yet read
+  std::size_t max_total_waiting_input_bytes = 256U << 20;  // input of all unanswered requests
+  std::int64_t max_generating = 1024;                      // generations at once
+  std::int64_t max_batch_rows = 256;                       // tokens in one step, all sessions together
   PromptOptions prompt;
   kernels::DType cache_dtype = kernels::DType::f32;
   std::filesystem::path state_dir;  // where sessions are kept; empty: nowhere, and none ever sleeps

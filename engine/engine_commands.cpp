@@ -9,8 +9,9 @@
 namespace condensed::engine {
 
 namespace {
-constexpr std::int64_t kSessionRetryMs = 1000;
-}
+// What to wait where only clients can make room: nothing tells when they will.
+constexpr std::int64_t kRetryWhenClientsActMs = 1000;
+}  // namespace
 
 Error Engine::Loop::shutting_down() {
   return {ErrorCode::shutting_down, "the daemon is stopping; connect again when it is back"};
@@ -38,7 +39,7 @@ std::optional<Error> Engine::Loop::refuse_new(const SessionId& id) const {
                  .message = std::to_string(table_.all().size()) +
                             " sessions exist, as many as max_sessions allows; close one",
                  .limit = "max_sessions",
-                 .retry_after_ms = kSessionRetryMs};
+                 .retry_after_ms = kRetryWhenClientsActMs};
   }
   return std::nullopt;
 }
@@ -50,7 +51,8 @@ std::optional<Error> Engine::Loop::refuse_window(const cache::StreamWindow& wind
     return Error{ErrorCode::bad_request,
                  "sinks " + std::to_string(window.sinks) + " and window " + std::to_string(window.window) +
                      ": sinks must be at least 0, window at least 1, both together at most " +
-                     std::to_string(options_.max_window) + " (max_window)"};
+                     std::to_string(options_.max_window) + " (max_window)",
+                 "max_window"};
   }
   const std::size_t bytes = cache::CondensedCache::bytes_when_full(transformer_.cache_shape(), window);
   if (bytes > options_.max_cache_bytes) {
@@ -122,16 +124,13 @@ void Engine::Loop::open(OpenRequest request, const Reply<SessionInfo>& reply) {
 
 /// Why a session, or one yet to be opened (null), cannot take the input.
 std::optional<Error> Engine::Loop::refuse(const Session* session, const Input& input) const {
-  std::size_t bytes = 0;
-  if (const auto* text = std::get_if<std::string>(&input)) {
-    bytes = text->size();
+  if (std::holds_alternative<std::string>(input)) {
     if (!model_->tokenizer) {
       return Error{ErrorCode::bad_request,
                    "the model has no tokenizer.model: append `tokens` instead of `text`"};
     }
   } else {
     const auto& tokens = std::get<std::vector<std::int32_t>>(input);
-    bytes = tokens.size() * sizeof(std::int32_t);
     const int vocab_size = model_->config.vocab_size;
     const auto bad = std::find_if(tokens.begin(), tokens.end(),
                                   [&](std::int32_t token) { return token < 0 || token >= vocab_size; });
@@ -141,15 +140,41 @@ std::optional<Error> Engine::Loop::refuse(const Session* session, const Input& i
                                                std::to_string(vocab_size - 1)};
     }
   }
+  const std::size_t bytes = size_bytes(input);
+  const std::size_t most = options_.max_waiting_input_bytes;
   const std::size_t waiting = session == nullptr ? 0 : session->waiting_input_bytes();
-  if (waiting + bytes > options_.max_waiting_input_bytes) {
-    return Error{ErrorCode::append_limit, std::to_string(bytes) + " bytes of input, with " +
-                                              std::to_string(waiting) +
-                                              " that wait on the session, exceed max_waiting_input_bytes (" +
-                                              std::to_string(options_.max_waiting_input_bytes) +
-                                              "); send less, or wait for `appended`"};
+  if (waiting + bytes > most) {
+    Error error{ErrorCode::append_limit,
+                std::to_string(bytes) + " bytes of input, with " + std::to_string(waiting) +
+                    " that wait on the session, exceed max_waiting_input_bytes (" + std::to_string(most) +
+                    "); send less, or wait for `appended`",
+                "max_waiting_input_bytes"};
+    if (bytes <= most) {
+      error.retry_after_ms = pace_.session_reads_ms(waiting + bytes - most);
+    }
+    return error;
   }
   return std::nullopt;
+}
+
+std::size_t Engine::Loop::size_bytes(const Input& input) {
+  const auto* text = std::get_if<std::string>(&input);
+  return text != nullptr ? text->size()
+                         : std::get<std::vector<std::int32_t>>(input).size() * sizeof(std::int32_t);
+}
+
+Error Engine::Loop::input_budget_spent(std::size_t bytes) const {
+  const std::size_t most = input_budget_.limit_bytes();
+  const std::size_t used = input_budget_.used_bytes();
+  Error error{ErrorCode::append_limit,
+              std::to_string(bytes) + " bytes of input, with " + std::to_string(used) +
+                  " that wait on all sessions, exceed max_total_waiting_input_bytes (" +
+                  std::to_string(most) + "); try again when some of it has been read",
+              "max_total_waiting_input_bytes"};
+  if (bytes <= most) {
+    error.retry_after_ms = pace_.all_read_ms(used + bytes > most ? used + bytes - most : 0);
+  }
+  return error;
 }
 
 void Engine::Loop::append(const SessionId& id, Input input, const Reply<AppendResult>& reply) {
@@ -221,7 +246,26 @@ std::optional<Error> Engine::Loop::refuse(const Session& session, const Generate
   if (!request.stop.empty() && !model_->tokenizer) {
     return Error{ErrorCode::bad_request, "stop: the model has no tokenizer.model, so there is no text"};
   }
-  return std::nullopt;
+  return refuse_generation();
+}
+
+/// Why no further generation may begin. The wait is that for the bounded one with the fewest tokens left.
+std::optional<Error> Engine::Loop::refuse_generation() const {
+  std::int64_t n_generating = 0;
+  std::optional<std::int64_t> fewest_left;
+  for (const EntryPtr& entry : table_.residents()) {
+    n_generating += entry->session->generating() ? 1 : 0;
+    if (const auto left = entry->session->tokens_left()) {
+      fewest_left = std::min(*left, fewest_left.value_or(*left));
+    }
+  }
+  if (n_generating < options_.max_generating) {
+    return std::nullopt;
+  }
+  return Error{ErrorCode::generation_limit,
+               std::to_string(n_generating) +
+                   " generations are running, as many as max_generating allows; wait until one ends",
+               "max_generating", fewest_left ? pace_.steps_ms(*fewest_left) : kRetryWhenClientsActMs};
 }
 
 void Engine::Loop::cancel(const SessionId& id, const Reply<SessionInfo>& reply) {

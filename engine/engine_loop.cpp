@@ -10,6 +10,7 @@ namespace condensed::engine {
 Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     : model_(std::move(model)),
       options_(options),
+      input_budget_(options.max_total_waiting_input_bytes),
       transformer_(*model_, options.max_batch_rows, options.cache_dtype),
       seeds_(std::random_device{}()),
       table_(*model_, transformer_.cache_shape(), options_, [this](std::function<void()> run) {
@@ -105,7 +106,7 @@ void Engine::Loop::run_commands(Clock::time_point until) {
 /// What ends by itself may do so, for a while: input that waits, and generations that somebody reads.
 void Engine::Loop::drain() {
   for (const EntryPtr& entry : table_.residents()) {
-    if (entry->session->endless()) {
+    if (entry->session->generating() && !entry->session->tokens_left()) {
       stop_generation(*entry->session);
     }
   }
@@ -194,8 +195,11 @@ bool Engine::Loop::step() {
   if (slices_.empty()) {
     return false;
   }
+  const Clock::time_point began = Clock::now();
   transformer_.run(slices_, options_.prompt);
   ++steps_;
+  const std::int64_t read_before = tokens_read_;
+  std::int64_t longest_read = 0;
   if (slices_.size() == 1) {
     planner_->observe(static_cast<std::int64_t>(slices_.front().tokens.size()), transformer_.passes());
   }
@@ -207,11 +211,13 @@ bool Engine::Loop::step() {
     const auto n = static_cast<std::int64_t>(slices_[i].tokens.size());
     tokens_generated_ += predicts ? 1 : 0;
     tokens_read_ += predicts ? n - 1 : n;
+    longest_read = std::max(longest_read, predicts ? n - 1 : n);
     evictions_ += evicted_by(*runners_[i]->session, n);
     runners_[i]->session->advance(n, predicts ? logits.first(vocab) : std::span<const float>());
     table_.progressed(runners_[i], now);
     logits = logits.subspan(predicts ? vocab : 0);
   }
+  pace_.observe(Clock::now() - began, longest_read, tokens_read_ - read_before);
   return true;
 }
 

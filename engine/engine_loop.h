@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/input_budget.h"
 #include "engine/prompt_planner.h"
+#include "engine/reading_pace.h"
 #include "engine/session.h"
 #include "engine/session_table.h"
 #include "engine/transformer.h"
@@ -37,6 +39,24 @@ class Engine::Loop {
   }
   void wake();
   void shutdown();
+
+  /// Takes the input out of the engine's budget until `reply` is called. False: there is too little left, and
+  /// `reply` has got the error. Callable from any thread.
+  template <typename T>
+  bool count_input(const Input& input, Reply<T>& reply) {
+    const std::size_t bytes = size_bytes(input);
+    const std::shared_ptr<InputBudget::Share> share = input_budget_.take(bytes);
+    if (!share) {
+      reply(input_budget_spent(bytes));
+      return false;
+    }
+    // Given back before the answer, so that a client that waits for it finds room.
+    reply = [share, answered = std::move(reply)](std::variant<T, Error> result) {
+      share->release();
+      answered(std::move(result));
+    };
+    return true;
+  }
 
   // Commands.
   void open(OpenRequest request, const Reply<SessionInfo>& reply);
@@ -76,6 +96,9 @@ class Engine::Loop {
   std::string free_name(std::uint32_t user);
   std::optional<Error> refuse(const Session* session, const Input& input) const;
   std::optional<Error> refuse(const Session& session, const GenerateRequest& request) const;
+  std::optional<Error> refuse_generation() const;
+  static std::size_t size_bytes(const Input& input);
+  Error input_budget_spent(std::size_t bytes) const;
   std::optional<Error> refuse_new(const SessionId& id) const;
   std::optional<Error> refuse_window(const cache::StreamWindow& window) const;
   std::variant<EntryPtr, Error> find_or_create(OpenRequest request);
@@ -100,6 +123,8 @@ class Engine::Loop {
 
   std::shared_ptr<Model> model_;
   EngineOptions options_;
+  InputBudget input_budget_;
+  ReadingPace pace_;
   Transformer transformer_;
   std::optional<PromptPlanner> planner_;  // once the loop knows how prompts may be read
 

@@ -94,6 +94,13 @@ SessionInfo Session::info() const {
   return info;
 }
 
+std::optional<std::int64_t> Session::tokens_left() const {
+  if (!generation_ || !generation_->request.max_tokens) {
+    return std::nullopt;
+  }
+  return *generation_->request.max_tokens - generation_->n_tokens;
+}
+
 std::size_t Session::waiting_input_bytes() const {
   std::size_t bytes = unread_.size() * sizeof(std::int32_t);
   for (const WaitingInput& input : inputs_) {

@@ -46,8 +46,8 @@ class Session {
   /// Nothing to generate from, now or from input that waits.
   bool empty() const { return position() == 0 && inputs_.empty(); }
   bool generating() const { return generation_.has_value(); }
-  /// Generates until it is told to end.
-  bool endless() const { return generation_ && !generation_->request.max_tokens; }
+  /// What the running generation may still generate, if it is bounded.
+  std::optional<std::int64_t> tokens_left() const;
   /// No input waits or is half read.
   bool settled() const { return inputs_.empty() && unread_.size() <= 1; }
   /// Nothing happens until a request comes.

@@ -116,6 +116,17 @@ void add_commands(CLI::App& app, Options& options, Run& run) {
   command("ping", "Ask whether the daemon is there", [](Context& context) { return run_ping(context); });
 }
 
+std::string described(const condensed::client::RequestFailed& error) {
+  std::string text = error.code() + ": " + error.what();
+  if (!error.limit().empty()) {
+    text += " [limit " + error.limit() + "]";
+  }
+  if (const auto wait = error.retry_after()) {
+    text += " [try again in " + std::to_string(wait->count()) + " ms]";
+  }
+  return text;
+}
+
 int connect_and_run(const Options& options, const Run& run) {
   Terminal terminal(options.json, options.verbose);
   const auto failed = [](const std::string& message, int exit_code) {
@@ -132,7 +143,7 @@ int connect_and_run(const Options& options, const Run& run) {
   } catch (const Interrupted&) {
     return kInterruptedExit;
   } catch (const condensed::client::RequestFailed& error) {
-    return failed(error.code() + ": " + error.what(), kFailed);
+    return failed(described(error), kFailed);
   } catch (const condensed::client::ConnectionLost& error) {
     return failed(error.what(), kNotConnected);
   } catch (const std::invalid_argument& error) {

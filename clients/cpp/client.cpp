@@ -17,11 +17,21 @@ std::string_view text_at(const json::object& event, std::string_view key) {
 
 void throw_if_error(const json::object& event) {
   if (text_at(event, "event") == "error") {
-    throw RequestFailed(std::string(text_at(event, "code")), std::string(text_at(event, "message")));
+    throw RequestFailed(event);
   }
 }
 
 }  // namespace
+
+RequestFailed::RequestFailed(const json::object& event)
+    : std::runtime_error(std::string(text_at(event, "message"))),
+      code_(text_at(event, "code")),
+      limit_(text_at(event, "limit")) {
+  const json::value* retry = event.if_contains("retry_after_ms");
+  if (retry != nullptr && retry->is_int64() && retry->get_int64() >= 0) {
+    retry_after_ = std::chrono::milliseconds(retry->get_int64());
+  }
+}
 
 /// Events that answer a request are kept for it as long as this lives.
 class Client::Pending {

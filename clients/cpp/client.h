@@ -18,12 +18,18 @@ namespace condensed::client {
 /// The daemon answered a request with an `error` event.
 class RequestFailed : public std::runtime_error {
  public:
-  RequestFailed(std::string code, const std::string& message)
-      : std::runtime_error(message), code_(std::move(code)) {}
+  /// `event` is the error as it came.
+  explicit RequestFailed(const boost::json::object& event);
   const std::string& code() const { return code_; }
+  /// The daemon's setting that was reached; empty if it was none.
+  const std::string& limit() const { return limit_; }
+  /// When trying again may help; absent when it will not, or nothing is known.
+  std::optional<std::chrono::milliseconds> retry_after() const { return retry_after_; }
 
  private:
   std::string code_;
+  std::string limit_;
+  std::optional<std::chrono::milliseconds> retry_after_;
 };
 
 /// The daemon cannot be reached, has gone, or does not answer in time.

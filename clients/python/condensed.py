@@ -21,11 +21,16 @@ DEFAULT_SOCKET = "/run/condensed/condensed.sock"
 
 
 class RequestFailed(Exception):
-    """The daemon answered with an `error` event; `code` is one of docs/protocol.md."""
+    """The daemon answered with an `error` event; `code` is one of docs/protocol.md.
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
+    `limit` is the daemon's setting that was reached, if any, and `retry_after_ms` when trying again may help."""
+
+    def __init__(self, event: Dict[str, Any]) -> None:
+        self.code: str = event["code"]
+        self.limit: Optional[str] = event.get("limit")
+        self.retry_after_ms: Optional[int] = event.get("retry_after_ms")
+        retry = "" if self.retry_after_ms is None else f" (try again in {self.retry_after_ms} ms)"
+        super().__init__(f"{self.code}: {event['message']}{retry}")
 
 
 class ConnectionLost(Exception):
@@ -141,7 +146,7 @@ class Client:
             raise ConnectionLost("the daemon closed the connection")
         event = json.loads(line)
         if event["event"] == "error" and "id" not in event:  # the daemon could not even read a line of ours
-            raise RequestFailed(event["code"], event["message"])
+            raise RequestFailed(event)
         self._waiting.get(event.get("id"), self.unasked).append(event)
 
     def _answer(self, request: int) -> Dict[str, Any]:
@@ -149,7 +154,7 @@ class Client:
             self._receive()
         event = self._waiting[request].popleft()
         if event["event"] == "error":
-            raise RequestFailed(event["code"], event["message"])
+            raise RequestFailed(event)
         return event
 
     def _call(self, op: str, fields: Dict[str, Any]) -> Dict[str, Any]:

@@ -40,6 +40,27 @@ TEST(Client, SendsARequestAndReturnsItsAnswer) {
   EXPECT_EQ(stat.at("position"), 7);
 }
 
+TEST(Client, AnErrorSaysWhichLimitItIsAndWhenToTryAgain) {
+  FakeDaemon daemon([](FakeDaemon::Peer& peer) {
+    const std::string error = R"({"event":"error","code":"c","message":"m",)";
+    peer.write(error + R"("limit":"max_sessions","retry_after_ms":20,"id":)" + id_of(peer.read()) + "}\n");
+    peer.write(error + R"("id":)" + id_of(peer.read()) + "}\n");
+  });
+  Client client(daemon.path());
+  for (const bool limited : {true, false}) {
+    try {
+      client.call({{"op", "open"}});
+      ADD_FAILURE();
+    } catch (const RequestFailed& error) {
+      EXPECT_EQ(error.code(), "c");
+      EXPECT_EQ(error.what(), std::string("m"));
+      EXPECT_EQ(error.limit(), limited ? "max_sessions" : "");
+      EXPECT_EQ(error.retry_after().has_value(), limited);
+      EXPECT_EQ(error.retry_after().value_or(std::chrono::milliseconds(20)).count(), 20);
+    }
+  }
+}
+
 TEST(Client, EventsMayComeInAnyPieces) {
   FakeDaemon daemon([](FakeDaemon::Peer& peer) {
     const json::object first = peer.read();

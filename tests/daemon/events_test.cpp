@@ -115,7 +115,13 @@ TEST(Events, SmallOnes) {
   EXPECT_EQ(read(lagged_event("a", 4)), (json::object{{"event", "lagged"}, {"session", "a"}, {"missed", 4}}));
   EXPECT_EQ(read(bye_event()), (json::object{{"event", "bye"}, {"reason", "shutdown"}}));
   EXPECT_EQ(read(error_event("c", "m")), (json::object{{"event", "error"}, {"code", "c"}, {"message", "m"}}));
-  EXPECT_EQ(read(error_event("c", "m", "a")).at("session"), "a");
+  EXPECT_EQ(read(error_event("c", "m", {.session = "a", .limit = "max_line_bytes", .retry_after_ms = 7})),
+            (json::object{{"event", "error"},
+                          {"code", "c"},
+                          {"message", "m"},
+                          {"session", "a"},
+                          {"limit", "max_line_bytes"},
+                          {"retry_after_ms", 7}}));
 }
 
 }  // namespace
