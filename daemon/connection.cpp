@@ -16,6 +16,7 @@ namespace asio = boost::asio;
 namespace {
 constexpr std::size_t kReadBytes = 16384;
 constexpr std::size_t kEventsPerWrite = 64;  // buffers one system call takes
+constexpr std::size_t kBytesPerWrite = 65536;
 }  // namespace
 
 Connection::Connection(Socket socket, std::int64_t number, const Limits& limits, Handlers handlers)
@@ -23,53 +24,76 @@ Connection::Connection(Socket socket, std::int64_t number, const Limits& limits,
       number_(number),
       limits_(limits),
       handlers_(std::move(handlers)),
-      drained_(socket_.get_executor(), asio::steady_timer::time_point::max()) {}
+      lines_(limits.max_line_bytes),
+      drained_(socket_.get_executor(), asio::steady_timer::time_point::max()),
+      stalled_(socket_.get_executor()) {}
 
 void Connection::start() {
+  socket_.non_blocking(true);
   asio::co_spawn(
       socket_.get_executor(), [self = shared_from_this()] { return self->read(); }, asio::detached);
 }
 
 asio::awaitable<void> Connection::read() {
   const auto self = shared_from_this();
-  LineSplitter splitter(limits_.max_line_bytes);
-  std::array<char, kReadBytes> buffer{};
   const auto quietly = asio::as_tuple(asio::use_awaitable);
   while (open_ && !closing_) {
     // A client that sends without reading waits like any other.
-    while (open_ && congested_) {
+    if (rests()) {
       co_await drained_.async_wait(quietly);
+      continue;
     }
-    const auto [error, n] = co_await socket_.async_read_some(asio::buffer(buffer), quietly);
+    if (!unread_.empty()) {
+      take(std::exchange(unread_, {}));
+      continue;
+    }
+    // An idle connection waits without a buffer: it costs next to nothing.
+    if (const auto [failed] = co_await socket_.async_wait(Socket::wait_read, quietly); failed) {
+      break;
+    }
+    const boost::system::error_code error = read_available();
     if (error == asio::error::eof && open_ && !closing_ && !hung_up()) {
       input_ended_ = true;
       co_await wait_until_hung_up();
       co_return;
     }
-    if (error) {
+    if (error && error != asio::error::would_block) {
       break;
     }
-    take(std::string_view(buffer.data(), n), splitter);
   }
   if (!closing_) {
     close();
   }
 }
 
-void Connection::take(std::string_view bytes, LineSplitter& splitter) {
-  splitter.feed(
-      bytes,
-      [this](std::string_view line) {
-        if (!line.empty() && open_ && !closing_) {
-          handlers_.on_line(shared_from_this(), line);
+boost::system::error_code Connection::read_available() {
+  std::array<char, kReadBytes> buffer;
+  boost::system::error_code error;
+  const std::size_t n = socket_.read_some(asio::buffer(buffer), error);
+  take(std::string_view(buffer.data(), n));
+  return error;
+}
+
+/// Handles line after line, and keeps the rest when the connection is to rest.
+void Connection::take(std::string_view bytes) {
+  while (!bytes.empty() && open_ && !closing_ && !rests()) {
+    switch (lines_.next(bytes)) {
+      case LineSplitter::Found::nothing:
+        break;
+      case LineSplitter::Found::line:
+        if (!lines_.line().empty()) {
+          handlers_.on_line(shared_from_this(), lines_.line());
         }
-      },
-      [this] {
+        break;
+      case LineSplitter::Found::too_long:
         send(error_event("line_too_long",
                          "the line exceeds max_line_bytes (" + std::to_string(limits_.max_line_bytes) +
                              "); send long input in several appends",
                          {.limit = "max_line_bytes"}));
-      });
+        break;
+    }
+  }
+  unread_ = bytes;
 }
 
 /// Whether the client is gone, and not only done with sending.
@@ -139,16 +163,53 @@ void Connection::write() {
     queue_.pop_front();
     buffers.emplace_back(asio::buffer(in_write_.back().event));
   }
-  asio::async_write(socket_, buffers,
-                    [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                      self->writing_ = false;
-                      self->settle(self->in_write_);
-                      if (!error && self->open_ && !self->queue_.empty()) {
-                        self->write();
-                      } else if (error || self->closing_) {
-                        self->close();
-                      }
-                    });
+  last_progress_ = Clock::now();
+  check_progress_later();
+  asio::async_write(
+      socket_, buffers,
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t n) {
+        if (n > 0) {
+          self->last_progress_ = Clock::now();
+        }
+        return error ? 0 : kBytesPerWrite;
+      },
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        self->writing_ = false;
+        self->settle(self->in_write_);
+        if (!error && self->open_ && !self->queue_.empty()) {
+          self->write();
+        } else if (error || self->closing_) {
+          self->close();
+        }
+      });
+}
+
+/// One timer that looks now and then is cheaper than one set anew by every write.
+void Connection::check_progress_later() {
+  if (limits_.stall_timeout.count() == 0 || std::exchange(checking_progress_, true)) {
+    return;
+  }
+  stalled_.expires_at(last_progress_ + limits_.stall_timeout);
+  stalled_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+    if (const auto self = weak.lock(); self && !error) {
+      self->checking_progress_ = false;
+      self->check_progress();
+    }
+  });
+}
+
+void Connection::check_progress() {
+  if (!open_ || !writing_) {
+    return;
+  }
+  if (Clock::now() - last_progress_ < limits_.stall_timeout) {
+    check_progress_later();
+    return;
+  }
+  spdlog::warn(
+      "connection {}: cut off, nothing of {} unsent bytes could be written for {} ms (stall_timeout_ms)",
+      number_, unsent_bytes_, limits_.stall_timeout.count());
+  close();
 }
 
 /// The events have left the queue for good.
@@ -180,6 +241,7 @@ void Connection::close() {
   socket_.close(ignored);
   settle(queue_);
   drained_.cancel();
+  stalled_.cancel();
   handlers_.on_closed(shared_from_this());
 }
 
@@ -194,6 +256,11 @@ bool Connection::begin_request() {
 void Connection::end_request() {
   --requests_in_flight_;
   finish_if_idle();
+}
+
+void Connection::end_large_answer() {
+  --large_answers_;
+  drained_.cancel();
 }
 
 void Connection::end_pacing() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -31,6 +32,9 @@ struct StreamCredit {
 ///
 /// A client may shut down its sending side (`printf … | socat`): it still gets the answers to its requests
 /// and the generations it paces, then the connection ends.
+///
+/// A client that does not read is not read from while more than the send buffer is unsent, and cut off when
+/// not one byte could be written for the stall timeout.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;
@@ -39,6 +43,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::size_t max_line_bytes = 0;
     std::size_t send_buffer_bytes = 0;
     std::int64_t max_requests_in_flight = 0;
+    std::chrono::milliseconds stall_timeout{0};  // 0: none
   };
   struct Handlers {
     std::function<void(const std::shared_ptr<Connection>&, std::string_view line)> on_line;
@@ -71,11 +76,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Counts a request as unanswered; false if too many are.
   bool begin_request();
   void end_request();
+  /// Nothing is read while a request is under way whose answer may be large: so never more than one such
+  /// answer waits beyond the send buffer.
+  void begin_large_answer() { ++large_answers_; }
+  void end_large_answer();
   /// Counts the generations that this connection paces.
   void begin_pacing() { ++generations_paced_; }
   void end_pacing();
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   static constexpr std::size_t kOverflowFactor = 16;
 
   struct Outgoing {
@@ -85,10 +96,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   boost::asio::awaitable<void> read();
   boost::asio::awaitable<void> wait_until_hung_up();
-  void take(std::string_view bytes, LineSplitter& splitter);
+  boost::system::error_code read_available();
+  void take(std::string_view bytes);
+  bool rests() const { return congested_ || large_answers_ > 0; }
   bool hung_up();
   void write();
   void settle(std::deque<Outgoing>& sent);
+  void check_progress_later();
+  void check_progress();
   void finish_if_idle();
 
   Socket socket_;
@@ -103,10 +118,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool overflowed_ = false;  // about to be cut off
   std::int64_t requests_in_flight_ = 0;
   std::int64_t generations_paced_ = 0;
+  std::int64_t large_answers_ = 0;
+  LineSplitter lines_;
+  std::string unread_;  // received, not looked at yet because the connection rests
   std::size_t unsent_bytes_ = 0;
   std::deque<Outgoing> queue_;
   std::deque<Outgoing> in_write_;
-  boost::asio::steady_timer drained_;  // expires never; cancelled when no longer congested
+  boost::asio::steady_timer drained_;  // expires never; cancelled when the connection may no longer rest
+  Clock::time_point last_progress_;    // when the write under way began or some of it was written
+  bool checking_progress_ = false;     // the timer below runs
+  boost::asio::steady_timer stalled_;
 };
 
 }  // namespace condensed::daemon

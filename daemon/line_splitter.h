@@ -1,52 +1,66 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace condensed::daemon {
 
-/// Cuts a byte stream into lines of bounded length.
+/// Cuts a byte stream into lines of bounded length, one at a time: whoever reads them may stop in between.
 class LineSplitter {
  public:
+  enum class Found : std::uint8_t {
+    nothing,   // the bytes are used up
+    line,      // line() is the next one
+    too_long,  // a line exceeds the limit; nothing of it is kept. Said once for each
+  };
+
   explicit LineSplitter(std::size_t max_line_bytes) : max_line_bytes_(max_line_bytes) {}
 
-  /// Calls on_line(line) for every line that ends in `bytes`, without its \n or \r\n, and on_too_long() once
-  /// for each that exceeds the limit; of such a line nothing is kept.
-  template <typename OnLine, typename OnTooLong>
-  void feed(std::string_view bytes, const OnLine& on_line, const OnTooLong& on_too_long) {
+  /// Goes on to the next end of a line in `bytes` and removes from it what has been read.
+  Found next(std::string_view& bytes) {
+    forget_line();
     while (!bytes.empty()) {
       const std::size_t end = bytes.find('\n');
       const std::string_view part = bytes.substr(0, end);
       const bool ended = end != std::string_view::npos;
-      if (!skipping_ && exceeds_limit(part)) {
-        skipping_ = true;
+      bytes.remove_prefix(part.size() + (ended ? 1 : 0));
+      if (skipping_) {
+        skipping_ = !ended;
+      } else if (exceeds_limit(part)) {
+        skipping_ = !ended;
         line_ = {};
-        on_too_long();
-      }
-      if (!skipping_) {
+        return Found::too_long;
+      } else {
         line_ += part;
+        ended_ = ended;
       }
-      if (!ended) {
-        return;
+      if (ended_) {
+        return Found::line;
       }
-      bytes.remove_prefix(end + 1);
-      if (!skipping_) {
-        if (line_.ends_with('\r')) {
-          line_.pop_back();
-        }
-        on_line(std::string_view(line_));
-      }
-      skipping_ = false;
+    }
+    return Found::nothing;
+  }
+
+  /// Without its \n or \r\n; until next() is called again.
+  std::string_view line() const {
+    const std::string_view line = line_;
+    return line.substr(0, line.size() - (line.ends_with('\r') ? 1 : 0));
+  }
+
+ private:
+  static constexpr std::size_t kKeptBytes = 65536;
+
+  void forget_line() {
+    if (ended_) {
+      ended_ = false;
       line_.clear();
       if (line_.capacity() > kKeptBytes) {
         line_.shrink_to_fit();  // a rare long line must not hold its memory for the connection's life
       }
     }
   }
-
- private:
-  static constexpr std::size_t kKeptBytes = 65536;
 
   /// Whether the line so far and `part` are too long. A \r at the end, or that may yet be it, does not count.
   bool exceeds_limit(std::string_view part) const {
@@ -57,6 +71,7 @@ class LineSplitter {
 
   std::size_t max_line_bytes_;
   std::string line_;
+  bool ended_ = false;
   bool skipping_ = false;
 };
 

@@ -11,6 +11,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/descriptor_limit.h"
 #include "daemon/server.h"
 #include "daemon/settings.h"
 #include "engine/input_error.h"
@@ -98,6 +99,11 @@ int serve(const Settings& settings, bool check_only) {
   report_model(*model, settings);
   if (check_only) {
     return 0;
+  }
+  if (const auto fit = condensed::daemon::provide_descriptors(settings.max_connections);
+      fit < settings.max_connections) {
+    spdlog::warn("the limit of open files has room for {} connections only, not for {} (max_connections)",
+                 fit, settings.max_connections);
   }
   condensed::daemon::Server server(settings, std::move(model));
   server.run();

@@ -42,7 +42,10 @@ asio::awaitable<void> Server::accept() {
       welcome(std::move(socket));
     } else if (!stopping_) {
       // Out of descriptors or memory: those who are connected must not suffer, and it may pass.
-      spdlog::warn("cannot accept a connection: {}", error.message());
+      if (accept_failures_.begins()) {
+        spdlog::warn("cannot accept connections: {}; trying every {} ms", error.message(),
+                     kAcceptBackOff.count());
+      }
       back_off.expires_after(kAcceptBackOff);
       co_await back_off.async_wait(quietly);
     }
@@ -54,6 +57,7 @@ void Server::welcome(Connection::Socket socket) {
       .max_line_bytes = static_cast<std::size_t>(settings_.max_line_bytes),
       .send_buffer_bytes = static_cast<std::size_t>(settings_.send_buffer_bytes),
       .max_requests_in_flight = settings_.max_requests_in_flight,
+      .stall_timeout = std::chrono::milliseconds(settings_.stall_timeout_ms),
   };
   const bool full = static_cast<std::int64_t>(connections_.size()) >= settings_.max_connections;
   auto connection = std::make_shared<Connection>(
@@ -63,7 +67,9 @@ void Server::welcome(Connection::Socket socket) {
           .on_drained = [this](const ConnectionPtr& drained) { streams_.drained(drained); },
           .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
   if (full) {
-    spdlog::warn("turned a client away: {} connections are open (max_connections)", connections_.size());
+    if (turned_away_.begins()) {
+      spdlog::warn("turning clients away: {} connections are open (max_connections)", connections_.size());
+    }
     connection->send(error_event("connection_limit",
                                  "as many connections are open as max_connections allows (" +
                                      std::to_string(settings_.max_connections) + ")",

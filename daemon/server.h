@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <boost/asio.hpp>
 
 #include "daemon/connection.h"
+#include "daemon/episode.h"
 #include "daemon/requests.h"
 #include "daemon/session_streams.h"
 #include "daemon/settings.h"
@@ -57,6 +59,9 @@ class Server {
   template <typename T, typename Answer>
   engine::Reply<T> reply_to(const ConnectionPtr& connection, const std::string& id,
                             const std::string& session, Answer answer);
+  /// The same for one that may be large: the connection rests until it is answered.
+  template <typename T>
+  engine::Reply<T> large(const ConnectionPtr& connection, engine::Reply<T> reply);
   template <typename Action>
   void guarded(const ConnectionPtr& connection, const std::string& id, Action action);
   void generate_answered(const std::string& session);
@@ -70,6 +75,8 @@ class Server {
   std::set<ConnectionPtr> connections_;
   std::map<std::string, std::int64_t> generates_asked_;  // by session: not answered by the engine yet
   std::int64_t next_connection_ = 1;
+  Episode accept_failures_{std::chrono::seconds(10)};
+  Episode turned_away_{std::chrono::seconds(10)};
   bool stopping_ = false;
   engine::Engine engine_;  // after all that its thread posts to
   std::jthread stopper_;   // waits for the engine to stop

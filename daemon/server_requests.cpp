@@ -80,6 +80,15 @@ engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::st
   };
 }
 
+template <typename T>
+engine::Reply<T> Server::large(const ConnectionPtr& connection, engine::Reply<T> reply) {
+  connection->begin_large_answer();
+  return [this, connection, reply = std::move(reply)](std::variant<T, engine::Error> result) {
+    reply(std::move(result));
+    asio::post(io_, [connection] { connection->end_large_answer(); });
+  };
+}
+
 void Server::handle(const ConnectionPtr& connection, const std::string& id, OpenOp op) {
   std::string session = op.open.session.name;
   engine_.open(std::move(op.open), reply_to<engine::SessionInfo>(
@@ -174,15 +183,16 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Stat
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, ListOp /*op*/) {
-  engine_.list(std::nullopt, reply_to<std::vector<engine::SessionInfo>>(
-                                 connection, id, {}, [this, connection, id](const auto& sessions) {
-                                   std::vector<std::int64_t> attached;
-                                   attached.reserve(sessions.size());
-                                   for (const engine::SessionInfo& info : sessions) {
-                                     attached.push_back(streams_.attached_count(info.session.name));
-                                   }
-                                   connection->send(with_id(list_event(sessions, attached), id));
-                                 }));
+  auto reply = reply_to<std::vector<engine::SessionInfo>>(
+      connection, id, {}, [this, connection, id](const auto& sessions) {
+        std::vector<std::int64_t> attached;
+        attached.reserve(sessions.size());
+        for (const engine::SessionInfo& info : sessions) {
+          attached.push_back(streams_.attached_count(info.session.name));
+        }
+        connection->send(with_id(list_event(sessions, attached), id));
+      });
+  engine_.list(std::nullopt, large(connection, std::move(reply)));
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, CloseOp op) {

@@ -89,7 +89,8 @@ void SessionStreams::deliver(const std::shared_ptr<PacedStream>& stream, const s
       continue;
     }
     if (watcher.missed_tokens > 0) {
-      watcher.connection->send(lagged_event(stream->session(), std::exchange(watcher.missed_tokens, 0)));
+      watcher.connection->send_unasked(
+          lagged_event(stream->session(), std::exchange(watcher.missed_tokens, 0)));
     }
     send_to(watcher, entry, event);
   }

@@ -131,6 +131,8 @@ const std::vector<Setting>& all_settings() {
        &Settings::max_requests_in_flight, 1, 1 << 20},
       {"send_buffer_bytes", "Unsent output of a connection at which its streams rest",
        &Settings::send_buffer_bytes, 1024, 1 << 30},
+      {"stall_timeout_ms", "When a connection that takes no byte of its output is cut off; 0: never",
+       &Settings::stall_timeout_ms, 0, 86'400'000},
       {"log_level", "debug, info, warn or error", &Settings::log_level, 0, 0,
        one_of({"debug", "info", "warn", "error"})},
   };

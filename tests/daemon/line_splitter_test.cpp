@@ -19,9 +19,12 @@ std::vector<std::string> split(std::string_view bytes, std::size_t max_line_byte
   LineSplitter splitter(max_line_bytes);
   std::vector<std::string> out;
   for (std::size_t i = 0; i < bytes.size(); i += piece) {
-    splitter.feed(
-        bytes.substr(i, piece), [&](std::string_view line) { out.emplace_back(line); },
-        [&] { out.emplace_back(kTooLong); });
+    std::string_view part = bytes.substr(i, piece);
+    while (true) {
+      const LineSplitter::Found found = splitter.next(part);
+      if (found == LineSplitter::Found::nothing) break;
+      out.emplace_back(found == LineSplitter::Found::line ? splitter.line() : kTooLong);
+    }
   }
   return out;
 }

@@ -104,10 +104,12 @@ TEST(Requests, ErrorsHaveTheirCode) {
 std::vector<std::string> split(std::size_t limit, std::initializer_list<std::string_view> parts) {
   LineSplitter splitter(limit);
   std::vector<std::string> lines;
-  for (const std::string_view part : parts) {
-    splitter.feed(
-        part, [&](std::string_view line) { lines.emplace_back(line); },
-        [&] { lines.emplace_back("<too long>"); });
+  for (std::string_view part : parts) {
+    while (true) {
+      const LineSplitter::Found found = splitter.next(part);
+      if (found == LineSplitter::Found::nothing) break;
+      lines.emplace_back(found == LineSplitter::Found::line ? splitter.line() : "<too long>");
+    }
   }
   return lines;
 }
