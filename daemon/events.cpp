@@ -46,10 +46,13 @@ std::string opened_event(const engine::SessionInfo& info) {
   return line(opened_fields("opened", info));
 }
 
-std::string attached_event(const engine::SessionInfo& info) {
+std::string attached_event(const engine::SessionInfo& info, std::optional<std::int64_t> replayed) {
   json::object event = opened_fields("attached", info);
   event["existed"] = true;
   event["generating"] = info.generating;
+  if (replayed) {
+    event["replayed"] = *replayed;
+  }
   return line(event);
 }
 
@@ -171,6 +174,9 @@ std::string error_event(std::string_view code, std::string_view message, const E
   }
   if (details.retry_after_ms) {
     event["retry_after_ms"] = *details.retry_after_ms;
+  }
+  if (details.from_position) {
+    event["from_position"] = *details.from_position;
   }
   return line(event);
 }

@@ -21,10 +21,12 @@ struct ErrorDetails {
   std::string_view session;
   std::string_view limit;                      // key of the setting that was reached
   std::optional<std::int64_t> retry_after_ms;  // when trying again may help
+  std::optional<std::int64_t> from_position;   // where a replay can begin
 };
 
 std::string opened_event(const engine::SessionInfo& info);
-std::string attached_event(const engine::SessionInfo& info);
+/// replayed: events that follow because they were asked for again.
+std::string attached_event(const engine::SessionInfo& info, std::optional<std::int64_t> replayed = {});
 std::string appended_event(const engine::AppendResult& result);
 std::string token_event(std::string_view session, const engine::GeneratedToken& token);
 std::string done_event(std::string_view session, const engine::GenerationSummary& summary);

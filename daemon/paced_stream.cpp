@@ -14,17 +14,17 @@ PacedStream::PacedStream(std::string session, std::size_t limit_bytes, Deliver d
       wake_(std::move(wake)) {}
 
 void PacedStream::on_token(const engine::GeneratedToken& token) {
-  send(token_event(session_, token), false);
+  send({token_event(session_, token), token.position}, false);
 }
 
 void PacedStream::on_done(const engine::GenerationSummary& summary) {
-  send(done_event(session_, summary), true);
+  send({done_event(session_, summary), summary.position}, true);
 }
 
-void PacedStream::send(std::string event, bool done) {
+void PacedStream::send(StreamEvent event, bool done) {
   // `full_` is raised before the bytes are counted: were it after, the socket thread could write them all in
   // between and lower it for the last time before it is raised.
-  const std::size_t bytes = event.size();
+  const std::size_t bytes = event.line.size();
   if (unwritten_bytes_.load() + bytes > limit_bytes_) {
     full_ = true;
   }

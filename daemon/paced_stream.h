@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "daemon/replay_rings.h"
 #include "engine/engine.h"
 
 namespace condensed::daemon {
@@ -18,7 +19,7 @@ class PacedStream final : public engine::GenerationListener,
                           public std::enable_shared_from_this<PacedStream> {
  public:
   /// Called on the engine's thread with a formatted event; hands it to the socket thread.
-  using Deliver = std::function<void(std::shared_ptr<PacedStream> stream, std::string event, bool done)>;
+  using Deliver = std::function<void(std::shared_ptr<PacedStream> stream, StreamEvent event, bool done)>;
 
   /// wake: makes the engine look again at accepts_token(); callable from the socket thread.
   PacedStream(std::string session, std::size_t limit_bytes, Deliver deliver, std::function<void()> wake);
@@ -39,7 +40,7 @@ class PacedStream final : public engine::GenerationListener,
   void hold(bool held);
 
  private:
-  void send(std::string event, bool done);
+  void send(StreamEvent event, bool done);
 
   std::string session_;
   std::size_t limit_bytes_;

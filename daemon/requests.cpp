@@ -106,6 +106,7 @@ GenerateOp parse_generate(RequestFields& fields) {
   request.session.name = fields.required_session_name();
   request.max_tokens = fields.integer("max_tokens", 1, kUnlimited);
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
+  op.detached = fields.boolean("detached").value_or(false);
   request.stop = take_stop(fields);
   request.n_logprobs = static_cast<int>(fields.integer("logprobs", 0, 20).value_or(-1));
   sampling.temperature = fields.number("temperature", 0, 1e6).value_or(sampling.temperature);
@@ -127,6 +128,11 @@ GenerateOp parse_generate(RequestFields& fields) {
   return op;
 }
 
+AttachOp parse_attach(RequestFields& fields) {
+  std::string session = fields.required_session_name();
+  return {.session = std::move(session), .from_position = fields.integer("from_position", 0, kUnlimited)};
+}
+
 template <typename Op>
 Operation parse_named(RequestFields& fields) {
   return Op{fields.required_session_name()};
@@ -139,7 +145,7 @@ constexpr std::array<std::pair<std::string_view, Parser>, 10> kOperations{{
     {"append", [](RequestFields& fields) -> Operation { return parse_append(fields); }},
     {"generate", [](RequestFields& fields) -> Operation { return parse_generate(fields); }},
     {"cancel", parse_named<CancelOp>},
-    {"attach", parse_named<AttachOp>},
+    {"attach", [](RequestFields& fields) -> Operation { return parse_attach(fields); }},
     {"detach", parse_named<DetachOp>},
     {"stat", [](RequestFields& fields) -> Operation { return StatOp{fields.session_name()}; }},
     {"list", [](RequestFields&) -> Operation { return ListOp{}; }},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,12 +22,14 @@ struct AppendOp {
 };
 struct GenerateOp {
   engine::GenerateRequest generate;
+  bool detached = false;  // goes on when nobody is attached
 };
 struct CancelOp {
   std::string session;
 };
 struct AttachOp {
   std::string session;
+  std::optional<std::int64_t> from_position;  // what is kept from there on is sent again
 };
 struct DetachOp {
   std::string session;

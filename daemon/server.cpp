@@ -24,6 +24,8 @@ Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model)
     : settings_(settings),
       signals_(io_, SIGINT, SIGTERM),
       listener_(io_, settings.socket, settings.socket_permissions()),
+      streams_({.session_bytes = static_cast<std::size_t>(settings.replay_bytes),
+                .total_bytes = static_cast<std::size_t>(settings.max_replay_bytes)}),
       engine_(std::move(model), settings.engine_options()) {}
 
 void Server::run() {

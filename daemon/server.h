@@ -64,6 +64,8 @@ class Server {
   engine::Reply<T> large(const ConnectionPtr& connection, engine::Reply<T> reply);
   template <typename Action>
   void guarded(const ConnectionPtr& connection, const std::string& id, Action action);
+  void attach_from(const ConnectionPtr& connection, const std::string& id, const engine::SessionInfo& info,
+                   std::int64_t from_position);
   void generate_answered(const std::string& session);
   void stop_if_unheard(const std::string& session);
 

@@ -111,7 +111,7 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Gene
   std::string session = op.generate.session.name;
   auto stream = std::make_shared<PacedStream>(
       session, static_cast<std::size_t>(settings_.send_buffer_bytes),
-      [this](std::shared_ptr<PacedStream> from, std::string event, bool done) {
+      [this](std::shared_ptr<PacedStream> from, StreamEvent event, bool done) {
         asio::post(io_, [this, from = std::move(from), event = std::move(event), done] {
           streams_.deliver(from, event, done);
         });
@@ -119,8 +119,9 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Gene
       [this] { engine_.wake(); });
   ++generates_asked_[session];
   auto reply = reply_to<engine::SessionInfo>(
-      connection, id, session,
-      [this, connection, id, stream](const auto&) { streams_.begin(stream, connection, id); });
+      connection, id, session, [this, connection, id, stream, detached = op.detached](const auto&) {
+        streams_.begin(stream, connection, id, detached);
+      });
   engine_.generate(std::move(op.generate), stream, [this, session, reply = std::move(reply)](auto result) {
     reply(std::move(result));
     asio::post(io_, [this, session] { generate_answered(session); });
@@ -145,12 +146,49 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Canc
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, AttachOp op) {
   std::string session = op.session;
-  engine_.stat(
-      engine::SessionId{.name = op.session},
-      reply_to<engine::SessionInfo>(connection, id, session, [this, connection, id](const auto& info) {
-        streams_.attach(info.session.name, connection);
-        connection->send(with_id(attached_event(info), id));
-      }));
+  if (!op.from_position) {
+    engine_.stat(
+        engine::SessionId{.name = op.session},
+        reply_to<engine::SessionInfo>(connection, id, session, [this, connection, id](const auto& info) {
+          streams_.attach(info.session.name, connection);
+          connection->send(with_id(attached_event(info), id));
+        }));
+    return;
+  }
+  auto reply = reply_to<engine::SessionInfo>(
+      connection, id, session, [this, connection, id, from = *op.from_position](const auto& info) {
+        attach_from(connection, id, info, from);
+      });
+  engine_.stat(engine::SessionId{.name = op.session}, large(connection, std::move(reply)));
+}
+
+/// Every token up to info.position has been delivered here, and none after it: the engine's answers and
+/// tokens come in one order. So what is kept and what will come make the stream without a gap.
+void Server::attach_from(const ConnectionPtr& connection, const std::string& id,
+                         const engine::SessionInfo& info, std::int64_t from_position) {
+  const std::int64_t kept_from = streams_.kept_from(info.session.name, info.position);
+  ErrorDetails details{.session = info.session.name};
+  if (from_position > info.position) {
+    connection->send(
+        with_id(error_event("bad_request",
+                            "\"from_position\": expected at most " + std::to_string(info.position) +
+                                ", the stream's position, found " + std::to_string(from_position),
+                            details),
+                id));
+    return;
+  }
+  if (from_position < kept_from) {
+    details.from_position = kept_from;
+    connection->send(with_id(
+        error_event("replay_gone",
+                    "the events from position " + std::to_string(from_position) +
+                        " on are not kept any more, only those from " + std::to_string(kept_from) + " on",
+                    details),
+        id));
+    return;
+  }
+  streams_.attach_from(info.session.name, connection, from_position,
+                       [&](std::int64_t n_events) { return with_id(attached_event(info, n_events), id); });
 }
 
 void Server::handle(const ConnectionPtr& connection, const std::string& id, DetachOp op) {

@@ -7,17 +7,38 @@
 
 namespace condensed::daemon {
 
+SessionStreams::Watcher* SessionStreams::Entry::watcher(const ConnectionPtr& connection) {
+  const auto found = std::find_if(watchers.begin(), watchers.end(),
+                                  [&](const Watcher& watcher) { return watcher.connection == connection; });
+  return found == watchers.end() ? nullptr : &*found;
+}
+
 void SessionStreams::attach(const std::string& session, const ConnectionPtr& connection) {
-  if (connection->open() && !attached(session, connection)) {
-    entries_[session].watchers.push_back({connection});
+  if (!connection->open()) {
+    return;
+  }
+  Entry& entry = entries_[session];
+  if (entry.watcher(connection) == nullptr) {
+    entry.watchers.push_back({connection});
+  }
+  if (entry.stream && !entry.pacer) {
+    set_pacer(entry, connection);
   }
 }
 
-bool SessionStreams::attached(const std::string& session, const ConnectionPtr& connection) const {
-  const auto found = entries_.find(session);
-  return found != entries_.end() &&
-         std::any_of(found->second.watchers.begin(), found->second.watchers.end(),
-                     [&](const Watcher& watcher) { return watcher.connection == connection; });
+void SessionStreams::attach_from(const std::string& session, const ConnectionPtr& connection,
+                                 std::int64_t from_position,
+                                 const std::function<std::string(std::int64_t n_events)>& attached) {
+  if (!connection->open()) {
+    return;
+  }
+  const std::vector<std::string> events = replay_.from(session, from_position);
+  connection->send(attached(static_cast<std::int64_t>(events.size())));
+  for (const std::string& event : events) {
+    connection->send(event);
+  }
+  attach(session, connection);
+  entries_[session].watcher(connection)->missed_tokens = 0;  // it has them now
 }
 
 std::int64_t SessionStreams::attached_count(const std::string& session) const {
@@ -39,10 +60,11 @@ void SessionStreams::set_pacer(Entry& entry, const ConnectionPtr& pacer) {
 }
 
 void SessionStreams::begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer,
-                           const std::string& id) {
+                           const std::string& id, bool detached) {
   attach(stream->session(), pacer);
   Entry& entry = entries_[stream->session()];
   entry.stream = stream;
+  entry.detached = detached;
   if (pacer->open()) {
     entry.id = id;
     set_pacer(entry, pacer);
@@ -53,7 +75,8 @@ void SessionStreams::begin(const std::shared_ptr<PacedStream>& stream, const Con
 
 bool SessionStreams::unheard(const std::string& session) const {
   const auto found = entries_.find(session);
-  return found != entries_.end() && found->second.stream && found->second.watchers.empty();
+  return found != entries_.end() && found->second.stream && found->second.watchers.empty() &&
+         !found->second.detached;
 }
 
 /// The attached connection that has been there longest, if any, paces from now on.
@@ -71,16 +94,17 @@ void SessionStreams::send_to(const Watcher& watcher, const Entry& entry, const s
   entry.stream->hold(watcher.connection->congested());
 }
 
-void SessionStreams::deliver(const std::shared_ptr<PacedStream>& stream, const std::string& event,
+void SessionStreams::deliver(const std::shared_ptr<PacedStream>& stream, const StreamEvent& event,
                              bool done) {
   const auto found = entries_.find(stream->session());
   const bool current = found != entries_.end() && found->second.stream == stream;
   if (!current || !found->second.pacer) {
-    stream->written(event.size());
+    stream->written(event.line.size());
   }
   if (!current) {
     return;
   }
+  replay_.add(stream->session(), event);
   Entry& entry = found->second;
   for (Watcher& watcher : entry.watchers) {
     const bool paces = watcher.connection == entry.pacer;
@@ -92,11 +116,12 @@ void SessionStreams::deliver(const std::shared_ptr<PacedStream>& stream, const s
       watcher.connection->send_unasked(
           lagged_event(stream->session(), std::exchange(watcher.missed_tokens, 0)));
     }
-    send_to(watcher, entry, event);
+    send_to(watcher, entry, event.line);
   }
   if (done) {
     set_pacer(entry, nullptr);
     entry.stream = nullptr;
+    entry.detached = false;
     if (entry.watchers.empty()) {
       entries_.erase(found);
     }
@@ -128,8 +153,8 @@ void SessionStreams::detach(const std::string& session, const ConnectionPtr& con
 
 std::vector<std::string> SessionStreams::drop(const ConnectionPtr& connection) {
   std::vector<std::string> sessions;
-  for (const auto& [session, entry] : entries_) {
-    if (attached(session, connection)) {
+  for (auto& [session, entry] : entries_) {
+    if (entry.watcher(connection) != nullptr) {
       sessions.push_back(session);
     }
   }
@@ -141,6 +166,7 @@ std::vector<std::string> SessionStreams::drop(const ConnectionPtr& connection) {
 
 void SessionStreams::closed(const std::string& session, const ConnectionPtr& requester,
                             const std::string& event) {
+  replay_.forget(session);
   const auto found = entries_.find(session);
   if (found == entries_.end()) {
     return;

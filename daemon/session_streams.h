@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -8,26 +9,40 @@
 
 #include "daemon/connection.h"
 #include "daemon/paced_stream.h"
+#include "daemon/replay_rings.h"
 
 namespace condensed::daemon {
 
-/// Who is attached to which session, and who paces its generation (docs/protocol.md, "Attaching").
-/// Used on the socket thread only.
+/// Who is attached to which session, who paces its generation (docs/protocol.md, "Attaching"), and what those
+/// who come back have missed. A generation that nobody paces runs at its own pace. Used on the socket thread
+/// only.
 class SessionStreams {
  public:
   using ConnectionPtr = std::shared_ptr<Connection>;
 
+  explicit SessionStreams(const ReplayRings::Limits& replay) : replay_(replay) {}
+
+  /// Attaches the connection, which then paces the generation if nobody else does.
   void attach(const std::string& session, const ConnectionPtr& connection);
-  bool attached(const std::string& session, const ConnectionPtr& connection) const;
+  /// The same; before that it sends what `attached` makes of the number of events kept from this position on,
+  /// and these events.
+  void attach_from(const std::string& session, const ConnectionPtr& connection, std::int64_t from_position,
+                   const std::function<std::string(std::int64_t n_events)>& attached);
+  /// From which position on nothing is missing, given where the session's stream is.
+  std::int64_t kept_from(const std::string& session, std::int64_t stream_position) const {
+    return replay_.kept_from(session, stream_position);
+  }
   std::int64_t attached_count(const std::string& session) const;
 
-  /// A generation has begun: `pacer` asked for it in the request `id`.
-  void begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer, const std::string& id);
-  /// Whether a generation runs and nobody is attached to receive it.
+  /// A generation has begun: `pacer` asked for it in the request `id`. A detached one goes on when nobody is
+  /// attached.
+  void begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer, const std::string& id,
+             bool detached = false);
+  /// Whether a generation runs, nobody is attached to receive it, and it is not detached.
   bool unheard(const std::string& session) const;
 
   /// A token (or the end) of the generation, formatted.
-  void deliver(const std::shared_ptr<PacedStream>& stream, const std::string& event, bool done);
+  void deliver(const std::shared_ptr<PacedStream>& stream, const StreamEvent& event, bool done);
   /// The connection has room again: the generations it paces go on.
   void drained(const ConnectionPtr& connection);
 
@@ -49,6 +64,9 @@ class SessionStreams {
     std::shared_ptr<PacedStream> stream;  // the generation that runs, if any
     ConnectionPtr pacer;                  // one of the watchers; null when nobody is left
     std::string id;                       // of the pacer's request; empty once handed on
+    bool detached = false;                // the stream goes on without watchers
+
+    Watcher* watcher(const ConnectionPtr& connection);
   };
 
   static void send_to(const Watcher& watcher, const Entry& entry, const std::string& event);
@@ -56,6 +74,7 @@ class SessionStreams {
   static void hand_on(Entry& entry);
 
   std::map<std::string, Entry> entries_;
+  ReplayRings replay_;
 };
 
 }  // namespace condensed::daemon

@@ -133,6 +133,10 @@ const std::vector<Setting>& all_settings() {
        &Settings::send_buffer_bytes, 1024, 1 << 30},
       {"stall_timeout_ms", "When a connection that takes no byte of its output is cut off; 0: never",
        &Settings::stall_timeout_ms, 0, 86'400'000},
+      {"replay_bytes", "Latest events of a session that are kept for clients that come back; 0: none",
+       &Settings::replay_bytes, 0, 1 << 30},
+      {"max_replay_bytes", "Most bytes of kept events, all sessions together", &Settings::max_replay_bytes, 0,
+       1LL << 40},
       {"log_level", "debug, info, warn or error", &Settings::log_level, 0, 0,
        one_of({"debug", "info", "warn", "error"})},
   };

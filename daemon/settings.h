@@ -38,6 +38,8 @@ struct Settings {
   std::int64_t max_requests_in_flight = 256;
   std::int64_t send_buffer_bytes = 256 << 10;
   std::int64_t stall_timeout_ms = 60000;
+  std::int64_t replay_bytes = 64 << 10;
+  std::int64_t max_replay_bytes = 64 << 20;
   std::string log_level = "info";
 
   engine::EngineOptions engine_options() const;

@@ -49,12 +49,17 @@ struct Context {
 /// std::system_error for standard input and output, and std::invalid_argument for a flag's bad value.
 int run_generate(Context& context, const SessionFlags& session, const GenerateFlags& flags,
                  const std::optional<std::string>& prompt);
+/// Starts it, prints the session's name and leaves.
+int run_generate_detached(Context& context, SessionFlags session, const GenerateFlags& flags,
+                          const std::optional<std::string>& prompt);
 int run_append(Context& context, const SessionFlags& session, const std::optional<std::string>& text);
 int run_chat(Context& context, const SessionFlags& session, const GenerateFlags& flags,
              const std::string& line_template);
-int run_attach(Context& context, const std::string& session);
+/// With a position: what is kept from there on first, and only that if nothing is being generated.
+int run_attach(Context& context, const std::string& session, std::optional<std::int64_t> from_position);
 int run_sessions(Context& context);
 int run_stat(Context& context, const std::string& session);
+int run_cancel(Context& context, const std::string& session);
 int run_close(Context& context, const std::string& session);
 int run_ping(Context& context);
 

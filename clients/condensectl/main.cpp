@@ -29,6 +29,8 @@ struct Options {
   GenerateFlags generate;
   std::optional<std::string> text;
   std::string line_template = "{}\n";
+  bool detach = false;
+  std::optional<std::int64_t> from_position;
 };
 
 using Run = std::function<int(Context&)>;
@@ -70,13 +72,16 @@ void add_commands(CLI::App& app, Options& options, Run& run) {
     return added;
   };
   CLI::App* generate = command("generate", "Generate text and print it as it comes", [&](Context& context) {
-    return run_generate(context, options.session, options.generate, options.text);
+    return options.detach ? run_generate_detached(context, options.session, options.generate, options.text)
+                          : run_generate(context, options.session, options.generate, options.text);
   });
   add_session_flags(*generate, options.session);
   add_generate_flags(*generate, options.generate);
   generate->add_option("--prompt", options.text,
                        "Text to go on from; without it, standard input if that is a pipe");
   generate->add_flag("--keep", options.session.keep, "Do not close a session that was opened without a name");
+  generate->add_flag("--detach", options.detach,
+                     "Start it, print the session's name and leave; it goes on until `cancel`");
 
   CLI::App* append = command("append", "Add text to a session", [&](Context& context) {
     return run_append(context, options.session, options.text);
@@ -103,13 +108,19 @@ void add_commands(CLI::App& app, Options& options, Run& run) {
   const auto named = [&](CLI::App* added, bool required) {
     added->add_option("session", options.session.session, "Name of the session")->required(required);
   };
-  named(command("attach", "Watch a session's generation",
-                [&](Context& context) { return run_attach(context, options.session.session); }),
-        true);
+  CLI::App* attach = command("attach", "Watch a session's generation", [&](Context& context) {
+    return run_attach(context, options.session.session, options.from_position);
+  });
+  named(attach, true);
+  attach->add_option("--from", options.from_position,
+                     "Begin with what the daemon keeps from this position on; ends where nothing more comes");
   command("sessions", "List the sessions", [](Context& context) { return run_sessions(context); });
   named(command("stat", "Show the state of a session, or of the daemon",
                 [&](Context& context) { return run_stat(context, options.session.session); }),
         false);
+  named(command("cancel", "End a session's generation; the session stays",
+                [&](Context& context) { return run_cancel(context, options.session.session); }),
+        true);
   named(command("close", "Close a session",
                 [&](Context& context) { return run_close(context, options.session.session); }),
         true);

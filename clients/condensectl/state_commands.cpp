@@ -1,4 +1,4 @@
-// Commands about the state of sessions and the daemon: sessions, stat, close, ping.
+// Commands about the state of sessions and the daemon: sessions, stat, cancel, close, ping.
 
 #include <algorithm>
 #include <cstdio>
@@ -71,6 +71,12 @@ int run_stat(Context& context, const std::string& session) {
     }
   }
   context.terminal.show(table(rows));
+  return 0;
+}
+
+int run_cancel(Context& context, const std::string& session) {
+  const json::object cancelled = context.client.call({{"op", "cancel"}, {"session", session}});
+  context.terminal.note("cancelled at position " + text_of(cancelled.at("position")));
   return 0;
 }
 

@@ -1,5 +1,6 @@
 // Commands that read into and write out of a session: generate, append, chat, attach.
 
+#include <cstdint>
 #include <cstdio>
 
 #include "clients/condensectl/generation.h"
@@ -27,17 +28,22 @@ std::string summary(const json::object& done, const json::object& stat) {
   return "[session " + std::string(stat.at("session").as_string()) + ": " + numbers + "]";
 }
 
+/// The prompt, or standard input where somebody piped it.
+void append_prompt(Context& context, const std::string& session, const std::optional<std::string>& prompt) {
+  if (prompt) {
+    append_text(context.client, session, *prompt);
+  } else if (!Input::is_terminal()) {
+    append_input(context, session);
+  }
+}
+
 }  // namespace
 
 int run_generate(Context& context, const SessionFlags& session, const GenerateFlags& flags,
                  const std::optional<std::string>& prompt) {
   generate_request("", flags);  // refuses bad flags before anything is opened
   const SessionUse use(context.client, session);
-  if (prompt) {
-    append_text(context.client, use.name(), *prompt);
-  } else if (!Input::is_terminal()) {
-    append_input(context, use.name());
-  }
+  append_prompt(context, use.name(), prompt);
   const Generated generated = print_generation(context, use.name(), flags);
   if (context.terminal.output_closed()) {
     return 0;
@@ -50,6 +56,17 @@ int run_generate(Context& context, const SessionFlags& session, const GenerateFl
         summary(generated.done, context.client.call({{"op", "stat"}, {"session", use.name()}})));
   }
   return generated.interrupted ? kInterruptedExit : 0;
+}
+
+int run_generate_detached(Context& context, SessionFlags session, const GenerateFlags& flags,
+                          const std::optional<std::string>& prompt) {
+  generate_request("", flags);
+  session.keep = true;  // it is what is left behind
+  const SessionUse use(context.client, session);
+  append_prompt(context, use.name(), prompt);
+  context.client.generate_detached(generate_request(use.name(), flags));
+  context.terminal.show(use.name() + "\n");
+  return 0;
 }
 
 int run_append(Context& context, const SessionFlags& session, const std::optional<std::string>& text) {
@@ -84,20 +101,34 @@ int run_chat(Context& context, const SessionFlags& session, const GenerateFlags&
   return 0;
 }
 
-int run_attach(Context& context, const std::string& session) {
+int run_attach(Context& context, const std::string& session, std::optional<std::int64_t> from_position) {
+  std::int64_t n_replayed = 0;  // events still to come that are repetitions
   bool finished = false;
+  bool generating = false;
   context.client.on_unasked([&](const json::object& event) {
     const std::string_view name = event.at("event").as_string();
-    if (name == "token" || name == "done") {
+    const bool of_stream = name == "token" || name == "done";
+    if (of_stream) {
       context.terminal.show(std::string_view(event.at("text").as_string()));
     }
     if (name == "lagged") {
       context.terminal.note("[missed " + json::serialize(event.at("missed")) + " tokens]");
     }
-    finished |= name == "done" || name == "closed" || name == "bye" || context.terminal.output_closed();
+    const bool repeated = of_stream && n_replayed > 0;
+    n_replayed -= repeated ? 1 : 0;
+    finished |= (name == "done" && !repeated) || (repeated && n_replayed == 0 && !generating) ||
+                name == "closed" || name == "bye" || context.terminal.output_closed();
   });
-  const json::object attached = context.client.call({{"op", "attach"}, {"session", session}});
-  if (!attached.at("generating").as_bool()) {
+  json::object request{{"op", "attach"}, {"session", session}};
+  if (from_position) {
+    request["from_position"] = *from_position;
+  }
+  const json::object attached = context.client.call(std::move(request));
+  generating = attached.at("generating").as_bool();
+  if (from_position) {
+    n_replayed = attached.at("replayed").to_number<std::int64_t>();
+    finished = n_replayed == 0 && !generating;
+  } else if (!generating) {
     context.terminal.note("[session " + session + " is resting; waiting for its next generation]");
   }
   context.client.watch([&] { return finished; });

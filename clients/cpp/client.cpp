@@ -154,6 +154,19 @@ Client::Event Client::generate(json::object request, const OnEvent& on_token) {
   }
 }
 
+void Client::generate_detached(json::object request) {
+  const Pending pending(*this);
+  const json::value session = request.at("session");
+  request["op"] = "generate";
+  request["detached"] = true;
+  write(std::move(request), pending.id());
+  // Carried out after it, so its answer says that the generation has begun or been refused.
+  call({{"op", "detach"}, {"session", session}});
+  if (const auto& events = pending_.at(pending.id()); !events.empty()) {
+    throw_if_error(events.front());
+  }
+}
+
 void Client::watch(const std::function<bool()>& finished) {
   while (!finished()) {
     receive(std::nullopt);

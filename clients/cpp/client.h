@@ -64,6 +64,10 @@ class Client {
   /// Starts a generation; on_token gets every `token` event. Returns the `done` event. Throws as call() does.
   Event generate(boost::json::object request, const OnEvent& on_token);
 
+  /// Starts a generation that goes on without this connection, and detaches from its session. Returns when it
+  /// has begun. Throws as call() does.
+  void generate_detached(boost::json::object request);
+
   /// Sends a request whose answer nobody waits for.
   void send(boost::json::object request);
 

@@ -97,9 +97,25 @@ class Client:
     def cancel(self, session: str) -> Dict[str, Any]:
         return self._call("cancel", {"session": session})
 
-    def attach(self, session: str) -> Dict[str, Any]:
-        """From now on the session's events arrive here; read them with watch()."""
-        return self._call("attach", {"session": session})
+    def generate_detached(self, session: str, **options: Any) -> None:
+        """Starts a generation that goes on without this connection, which is detached from the session.
+
+        Returns when it has begun; come back with attach(session, from_position)."""
+        request = self._send("generate", {"session": session, "detached": True, **options})
+        try:
+            self.detach(session)  # carried out after it: by then it has begun or been refused
+            for event in self._waiting[request]:
+                if event["event"] == "error":
+                    raise RequestFailed(event)
+        finally:
+            del self._waiting[request]
+
+    def attach(self, session: str, from_position: Optional[int] = None) -> Dict[str, Any]:
+        """From now on the session's events arrive here; read them with watch().
+
+        With a position, the kept events from there on come first; `replayed` says how many these are."""
+        options = {} if from_position is None else {"from_position": from_position}
+        return self._call("attach", {"session": session, **options})
 
     def detach(self, session: str) -> Dict[str, Any]:
         return self._call("detach", {"session": session})

@@ -54,6 +54,16 @@ TEST(Requests, GenerateTakesEveryOption) {
   EXPECT_THAT(request.sampling.logit_bias, ElementsAre(std::pair(5, -1.5F)));
 }
 
+TEST(Requests, DetachingAndComingBack) {
+  EXPECT_TRUE(parsed<GenerateOp>(R"({"op":"generate","session":"a","detached":true})").detached);
+  EXPECT_FALSE(parsed<GenerateOp>(R"({"op":"generate","session":"a"})").detached);
+  EXPECT_THAT(refused(R"({"op":"generate","session":"a","detached":1})").message, HasSubstr("detached"));
+  EXPECT_EQ(parsed<AttachOp>(R"({"op":"attach","session":"a","from_position":7})").from_position, 7);
+  EXPECT_FALSE(parsed<AttachOp>(R"({"op":"attach","session":"a"})").from_position);
+  EXPECT_THAT(refused(R"({"op":"attach","session":"a","from_position":-1})").message,
+              HasSubstr("from_position"));
+}
+
 TEST(Requests, WhatIsLeftOutHasTheDocumentedDefault) {
   const auto op = parsed<GenerateOp>(R"({"op":"generate","session":"a"})");
   EXPECT_FALSE(op.generate.max_tokens);

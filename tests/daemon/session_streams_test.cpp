@@ -42,14 +42,14 @@ class SessionStreamsTest : public testing::Test {
   }
 
   /// A generation of "s" that `pacer` asked for.
-  std::shared_ptr<PacedStream> begin(const Client& pacer, const std::string& id = "") {
+  std::shared_ptr<PacedStream> begin(const Client& pacer, const std::string& id = "", bool detached = false) {
     auto stream = std::make_shared<PacedStream>(
         "s", kBuffer,
-        [this](const auto& from, const std::string& event, bool done) {
+        [this](const auto& from, const StreamEvent& event, bool done) {
           streams_.deliver(from, event, done);
         },
         [this] { ++wakes_; });
-    streams_.begin(stream, pacer.connection, id);
+    streams_.begin(stream, pacer.connection, id, detached);
     return stream;
   }
 
@@ -59,11 +59,16 @@ class SessionStreamsTest : public testing::Test {
   }
 
   void token(PacedStream& stream) {
-    stream.on_token({.token = 1, .text = "t"});
+    stream.on_token({.token = 1, .position = position_++, .text = "t"});
     run();
   }
   void done(PacedStream& stream) {
-    stream.on_done({});
+    stream.on_done({.position = position_});
+    run();
+  }
+  void attach_from(const Client& client, std::int64_t position) {
+    streams_.attach_from("s", client.connection, position,
+                         [](std::int64_t n) { return "attached, " + std::to_string(n) + " follow\n"; });
     run();
   }
 
@@ -100,9 +105,10 @@ class SessionStreamsTest : public testing::Test {
   }
 
   asio::io_context io_;
-  SessionStreams streams_;
+  SessionStreams streams_{{.session_bytes = 4096, .total_bytes = 16384}};
   std::vector<std::string> dropped_;
   int wakes_ = 0;
+  std::int64_t position_ = 0;  // of the next token
 };
 
 int count(const std::string& text, const std::string& what) {
@@ -159,7 +165,7 @@ TEST_F(SessionStreamsTest, OneCongestedConnectionHoldsAllItPacesAndNothingElse) 
   const auto stream = begin(pacer);
   auto second = std::make_shared<PacedStream>(
       "second", kBuffer,
-      [this](const auto& from, const std::string& event, bool is_done) {
+      [this](const auto& from, const StreamEvent& event, bool is_done) {
         streams_.deliver(from, event, is_done);
       },
       [] {});
@@ -267,6 +273,88 @@ TEST_F(SessionStreamsTest, AGenerationThatNobodyReceivesIsUnheard) {
   done(*stream);
   EXPECT_FALSE(streams_.unheard("s"));
   EXPECT_EQ(read(pacer), "");
+}
+
+TEST_F(SessionStreamsTest, ADetachedGenerationGoesOnWithNobodyAttached) {
+  Client pacer = connect();
+  const auto stream = begin(pacer, "7", /*detached=*/true);
+  EXPECT_LT(generate(*stream, 1000), 1000);  // who asked for it paces it as ever
+  pacer.connection->close();
+  run();
+  EXPECT_FALSE(streams_.unheard("s"));
+  EXPECT_EQ(generate(*stream, 1000), 1000);
+  // Whoever comes back paces it.
+  Client back = connect();
+  streams_.attach("s", back.connection);
+  EXPECT_LT(generate(*stream, 1000), 1000);
+  read(back);
+  done(*stream);
+  EXPECT_EQ(count(read(back), "\"done\""), 1);
+  // Only that generation was detached.
+  begin(back);
+  streams_.detach("s", back.connection);
+  EXPECT_TRUE(streams_.unheard("s"));
+}
+
+/// The positions of the events in the text.
+std::vector<std::int64_t> positions(const std::string& text) {
+  constexpr std::string_view kKey = "\"position\":";
+  std::vector<std::int64_t> out;
+  for (std::size_t at = text.find(kKey); at != std::string::npos; at = text.find(kKey, at + 1)) {
+    out.push_back(std::stoll(text.substr(at + kKey.size())));
+  }
+  return out;
+}
+
+TEST_F(SessionStreamsTest, WhoComesBackGetsWhatItMissedAndThenTheStream) {
+  Client first = connect();
+  auto stream = begin(first, "7");
+  for (int i = 0; i < 3; ++i) token(*stream);
+  done(*stream);  // at position 3
+  stream = begin(first, "8", /*detached=*/true);
+  for (int i = 0; i < 2; ++i) token(*stream);
+  first.connection->close();
+  for (int i = 0; i < 2; ++i) token(*stream);
+  Client back = connect();
+  EXPECT_EQ(streams_.kept_from("s", position_), 0);
+  attach_from(back, 2);
+  for (int i = 0; i < 2; ++i) token(*stream);
+  done(*stream);
+  const std::string seen = read(back);
+  EXPECT_EQ(seen.find("attached, 6 follow\n"), 0U) << seen;
+  EXPECT_THAT(positions(seen), ElementsAre(2, 3, 3, 4, 5, 6, 7, 8, 9));
+  EXPECT_EQ(count(seen, "\"done\""), 2);
+  EXPECT_EQ(count(seen, "\"id\""), 0);
+}
+
+TEST_F(SessionStreamsTest, ALaggingWatcherThatAsksAgainHasMissedNothing) {
+  Client pacer = connect();
+  Client watcher = connect();
+  streams_.attach("s", watcher.connection);
+  const auto stream = begin(pacer);
+  for (int i = 0; i < 1000 && !watcher.connection->congested(); ++i) {
+    token(*stream);
+    read(pacer);
+  }
+  const std::int64_t first_missed = position_;
+  for (int i = 0; i < 3; ++i) token(*stream);
+  read(watcher);
+  attach_from(watcher, first_missed);
+  token(*stream);
+  const std::string seen = read(watcher);
+  EXPECT_EQ(count(seen, "lagged"), 0);
+  EXPECT_THAT(positions(seen),
+              ElementsAre(first_missed, first_missed + 1, first_missed + 2, first_missed + 3));
+}
+
+TEST_F(SessionStreamsTest, AClosedSessionIsNotReplayed) {
+  Client client = connect();
+  const auto stream = begin(client);
+  token(*stream);
+  done(*stream);
+  EXPECT_EQ(streams_.kept_from("s", 1), 0);
+  streams_.closed("s", client.connection, "closed\n");
+  EXPECT_EQ(streams_.kept_from("s", 1), 1);
 }
 
 TEST_F(SessionStreamsTest, AGenerationWhoseAskerIsGoneGoesToAWatcherOrIsUnheard) {

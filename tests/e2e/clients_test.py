@@ -17,6 +17,8 @@ GREEDY = ("--temperature", "0", "--ignore-eos")
 
 
 class Condensectl(DaemonTest):
+    flags = ("--replay-bytes", "16777216")
+
     def run_ctl(self, *arguments, code=0, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
         result = subprocess.run([CTL, "--socket", self.daemon.socket_path, *arguments], capture_output=True, text=True,
@@ -99,6 +101,37 @@ class Condensectl(DaemonTest):
         self.assertEqual(watcher.returncode, 0)
         self.assertEqual([json.loads(line)["event"] for line in out.splitlines()], ["token"] * 50 + ["done"])
 
+    def test_a_detached_generation_is_come_back_to(self):
+        options = ("--max-tokens", "40", *GREEDY)
+        whole = self.run_ctl("generate", "--prompt", "It was", *options).stdout
+        session = self.run_ctl("generate", "--detach", "--prompt", "It was", *options).stdout.strip()
+        while self.events("stat", session)[0]["generating"]:
+            pass
+        end = self.events("stat", session)[0]["position"]
+        self.assertEqual(self.run_ctl("attach", session, "--from", str(end - 40)).stdout, whole)
+        events = self.events("attach", session, "--from", str(end))
+        self.assertEqual([e["event"] for e in events], ["attached", "done"])
+        self.assertEqual(events[0]["replayed"], 1)
+        gone = self.run_ctl("attach", session, "--from", "0", code=1).stderr
+        self.assertIn("replay_gone", gone)
+        self.assertIn(f"from {end - 40} on", gone)
+        self.run_ctl("generate", "--detach", "--session", session, "--top-p", "7", code=1)
+        self.run_ctl("close", session)
+
+    def test_an_endless_detached_generation_is_watched_and_cancelled(self):
+        session = self.run_ctl("generate", "--detach", "--session", "s", "--prompt", "It was").stdout.strip()
+        self.assertEqual(session, "s")
+        self.assertIn("session_busy", self.run_ctl("generate", "--detach", "--session", "s", code=1).stderr)
+        position = self.events("stat", "s")[0]["position"]
+        watcher = subprocess.Popen([CTL, "--socket", self.daemon.socket_path, "--json", "attach", "s", "--from",
+                                    str(position)], stdout=subprocess.PIPE, text=True)
+        seen = [json.loads(watcher.stdout.readline()) for _ in range(200)]
+        self.assertEqual([e["position"] for e in seen[1:]], list(range(position, position + 199)))
+        self.run_ctl("cancel", "s")
+        last = json.loads(watcher.communicate(timeout=TIMEOUT_S)[0].splitlines()[-1])
+        self.assertEqual((last["event"], last["reason"]), ("done", "cancelled"))
+        self.assertEqual(watcher.returncode, 0)
+
     def test_exit_codes(self):
         self.assertEqual(self.run_ctl("ping").stdout, "pong\n")
         self.run_ctl("no-such-command", code=2)
@@ -151,6 +184,29 @@ class PythonClient(DaemonTest):
                     break
                 seen.append(event["token"])
             self.assertEqual(seen, tokens)
+
+    def test_coming_back_to_a_detached_generation(self):
+        with condensed.Client(self.daemon.socket_path) as client:
+            position = client.open("s", text="It was")["position"]
+            client.generate_detached("s", max_tokens=20, ignore_eos=True)
+            with self.assertRaises(condensed.RequestFailed) as raised:
+                client.generate_detached("s", top_p=7)
+            self.assertEqual(raised.exception.code, "bad_request")
+        with condensed.Client(self.daemon.socket_path) as client:
+            client.attach("s", from_position=position)
+            seen = []
+            for event in client.watch():
+                seen.append(event["position"])
+                if event["event"] == "done":
+                    break
+            self.assertEqual(seen, list(range(position, position + 21)))
+
+    def test_an_error_names_the_limit(self):
+        with condensed.Client(self.daemon.socket_path) as client:
+            client.open("s")
+            with self.assertRaises(condensed.RequestFailed) as raised:
+                client.append("s", tokens=[1] * 2_200_000)
+            self.assertEqual((raised.exception.limit, raised.exception.retry_after_ms), ("max_line_bytes", None))
 
     def test_the_daemon_going_away_is_an_error(self):
         client = condensed.Client(self.daemon.socket_path)
