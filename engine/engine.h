@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cache/condensed_cache.h"
+#include "engine/engine_observer.h"
 #include "engine/model.h"
 #include "engine/prompt_options.h"
 #include "engine/sampling.h"
@@ -68,6 +69,7 @@ struct EngineOptions {
   SnapshotPolicy snapshots;
   std::chrono::milliseconds hibernate_after{0};  // rest after which a session goes to sleep; 0: never
   std::chrono::milliseconds drain{0};            // shutdown(): what may end by itself has so long
+  EngineObserver* observer = nullptr;            // must outlive the engine; null: nobody is told
   /// Told what an administrator should know, in one line. Called on the engine's thread, and by the
   /// constructor.
   std::function<void(const std::string&)> warn = [](const std::string&) {};
@@ -118,7 +120,8 @@ struct EngineInfo {
   std::int64_t max_sessions = 0;
   std::int64_t max_resident_sessions = 0;
   std::size_t max_cache_bytes = 0;
-  std::int64_t generating = 0;
+  std::int64_t generating = 0;  // sessions with a generation under way
+  std::int64_t waiting = 0;     // sessions that had tokens to run but found no room in the latest step
   std::size_t cache_bytes = 0;  // all sessions, allocated now
   std::int64_t steps = 0;
   std::int64_t tokens_read = 0;       // prompt tokens since start

@@ -312,6 +312,7 @@ EngineInfo Engine::Loop::stat_engine() const {
   info.max_sessions = options_.max_sessions;
   info.max_resident_sessions = options_.max_resident_sessions;
   info.max_cache_bytes = options_.max_cache_bytes;
+  info.waiting = n_waiting_;
   info.steps = steps_;
   info.tokens_read = tokens_read_;
   info.tokens_generated = tokens_generated_;

@@ -16,6 +16,9 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
       table_(*model_, transformer_.cache_shape(), options_, [this](std::function<void()> run) {
         enqueue_always([run = std::move(run)](Loop&) { run(); });
       }) {
+  if (options_.observer == nullptr) {
+    options_.observer = &silent_;
+  }
   if (model_->config.use_sequential) {
     options_.prompt.mode = PromptMode::serial;  // the checkpoint says so
   } else if (!model_->plan.cyclic()) {
@@ -148,6 +151,7 @@ void Engine::Loop::end_sessions() {
 void Engine::Loop::choose_slices() {
   slices_.clear();
   runners_.clear();
+  n_waiting_ = 0;
   const PromptOptions& prompt = options_.prompt;
   std::int64_t n_decoding = 0;
   std::int64_t n_busy = 0;
@@ -172,6 +176,7 @@ void Engine::Loop::choose_slices() {
     const std::int64_t n = planner_->slice_tokens(runnable, n_busy - 1);
     if (n > rows_left || (n > 1 && n > prompt_rows_left)) {
       first_waiting = std::min(first_waiting, turn);
+      ++n_waiting_;
       continue;
     }
     slices_.push_back(entry->session->slice(n));
@@ -184,9 +189,12 @@ void Engine::Loop::choose_slices() {
   }
 }
 
-/// How many tokens left the cache when the latest n joined.
-std::int64_t Engine::Loop::evicted_by(const Session& session, std::int64_t n) {
-  return std::min(n, session.evictions());
+std::int64_t Engine::Loop::runners_evictions() const {
+  std::int64_t evictions = 0;
+  for (const EntryPtr& runner : runners_) {
+    evictions += runner->session->evictions();
+  }
+  return evictions;
 }
 
 /// False: nothing to do.
@@ -196,28 +204,35 @@ bool Engine::Loop::step() {
     return false;
   }
   const Clock::time_point began = Clock::now();
+  const std::int64_t evictions_before = runners_evictions();
   transformer_.run(slices_, options_.prompt);
   ++steps_;
-  const std::int64_t read_before = tokens_read_;
+  StepReport report{.sessions = static_cast<std::int64_t>(slices_.size()),
+                    .passes = transformer_.passes(),
+                    .evictions = runners_evictions() - evictions_before};
   std::int64_t longest_read = 0;
   if (slices_.size() == 1) {
     planner_->observe(static_cast<std::int64_t>(slices_.front().tokens.size()), transformer_.passes());
   }
   const auto vocab = static_cast<std::size_t>(model_->config.vocab_size);
   std::span<const float> logits = transformer_.logits();
-  const auto now = Clock::now();
+  const Clock::time_point now = Clock::now();
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     const bool predicts = slices_[i].logits_for != LogitsFor::none;
     const auto n = static_cast<std::int64_t>(slices_[i].tokens.size());
-    tokens_generated_ += predicts ? 1 : 0;
-    tokens_read_ += predicts ? n - 1 : n;
+    report.decode_rows += predicts ? 1 : 0;
+    report.prompt_rows += predicts ? n - 1 : n;
     longest_read = std::max(longest_read, predicts ? n - 1 : n);
-    evictions_ += evicted_by(*runners_[i]->session, n);
     runners_[i]->session->advance(n, predicts ? logits.first(vocab) : std::span<const float>());
     table_.progressed(runners_[i], now);
     logits = logits.subspan(predicts ? vocab : 0);
   }
-  pace_.observe(Clock::now() - began, longest_read, tokens_read_ - read_before);
+  tokens_generated_ += report.decode_rows;
+  tokens_read_ += report.prompt_rows;
+  evictions_ += report.evictions;
+  report.duration = Clock::now() - began;
+  pace_.observe(report.duration, longest_read, report.prompt_rows);
+  options_.observer->on_step(report);
   return true;
 }
 

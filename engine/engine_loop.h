@@ -88,7 +88,7 @@ class Engine::Loop {
   void run_commands(Clock::time_point until);
   bool step();
   void choose_slices();
-  static std::int64_t evicted_by(const Session& session, std::int64_t n);
+  std::int64_t runners_evictions() const;
   void drain();
   void stop_generation(Session& session);
   void end_sessions();
@@ -125,6 +125,7 @@ class Engine::Loop {
   EngineOptions options_;
   InputBudget input_budget_;
   ReadingPace pace_;
+  EngineObserver silent_;
   Transformer transformer_;
   std::optional<PromptPlanner> planner_;  // once the loop knows how prompts may be read
 
@@ -134,6 +135,7 @@ class Engine::Loop {
 
   std::vector<Slice> slices_;      // of the step under way
   std::vector<EntryPtr> runners_;  // their sessions
+  std::int64_t n_waiting_ = 0;     // sessions that found no room in it
   std::int64_t steps_ = 0;
   std::int64_t tokens_read_ = 0;
   std::int64_t tokens_generated_ = 0;

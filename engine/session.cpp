@@ -28,8 +28,11 @@ bool Session::WaitingInput::tokenised() const {
 }
 
 Session::Session(Model& model, const cache::CacheShape& shape, const cache::StreamWindow& window,
-                 const OpenRequest& request)
-    : model_(model), cache_(*model.backend, shape, window), history_(history_tokens(window)) {
+                 const OpenRequest& request, EngineObserver& observer)
+    : model_(model),
+      observer_(observer),
+      cache_(*model.backend, shape, window),
+      history_(history_tokens(window)) {
   info_.session = request.session;
   info_.sinks = window.sinks;
   info_.window = window.window;
@@ -43,8 +46,10 @@ Session::Session(Model& model, const cache::CacheShape& shape, const cache::Stre
   }
 }
 
-Session::Session(Model& model, const cache::CacheShape& shape, SessionId id, SessionSnapshot snapshot)
+Session::Session(Model& model, const cache::CacheShape& shape, SessionId id, SessionSnapshot snapshot,
+                 EngineObserver& observer)
     : model_(model),
+      observer_(observer),
       cache_(*model.backend, shape, snapshot.window),
       text_start_(snapshot.text_start),
       unread_(std::move(snapshot.unread)),
@@ -176,6 +181,7 @@ void Session::finish(FinishReason reason, std::string_view stop) {
   if (reason != FinishReason::stop) {
     summary.text = generation.stop.flush();
   }
+  observer_.on_generation_end(summary);
   generation.listener->on_done(summary);
 }
 
@@ -188,6 +194,7 @@ void Session::interrupt(FinishReason reason) {
   generation_.reset();
   GenerationSummary summary = summary_of(generation, reason);
   summary.resumable = true;
+  observer_.on_generation_end(summary);
   generation.listener->on_done(summary);
 }
 
@@ -309,6 +316,7 @@ void Session::answer_read_inputs() {
          inputs_.front().end_position <= cache_.position() + 1) {
     WaitingInput input = std::move(inputs_.front());
     inputs_.pop_front();
+    observer_.on_append_read(input.n_tokens);
     input.reply(AppendResult{.session = id(), .tokens = input.n_tokens, .position = input.end_position});
   }
 }
@@ -321,13 +329,23 @@ std::string Session::shown_alone(std::int32_t token) const {
   return is_valid_utf8(bytes) ? std::string(bytes) : "\uFFFD";
 }
 
+void Session::observe_token() {
+  Generation& generation = *generation_;
+  const Clock::time_point now = Clock::now();
+  if (generation.n_tokens++ == generation.n_earlier) {
+    generation.first_token = now;
+    observer_.on_first_token(now - generation.arrival);
+  } else {
+    observer_.on_later_token(now - generation.latest_token);
+  }
+  generation.latest_token = now;
+}
+
 void Session::emit(std::span<const float> logits) {
   Generation& generation = *generation_;
-  if (generation.n_tokens++ == generation.n_earlier) {
-    generation.first_token = Clock::now();
-  }
   GeneratedToken out;
   out.token = generation.sampler.draw(logits);
+  observe_token();
   out.position = cache_.position();
   if (const int n = generation.request.n_logprobs; n >= 0) {
     out.logprob = logprob_of(logits, out.token).logprob;

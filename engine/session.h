@@ -30,9 +30,10 @@ using Clock = std::chrono::steady_clock;
 class Session {
  public:
   Session(Model& model, const cache::CacheShape& shape, const cache::StreamWindow& window,
-          const OpenRequest& request);
+          const OpenRequest& request, EngineObserver& observer);
   /// Goes on where the snapshot, which must be of this model, was taken.
-  Session(Model& model, const cache::CacheShape& shape, SessionId id, SessionSnapshot snapshot);
+  Session(Model& model, const cache::CacheShape& shape, SessionId id, SessionSnapshot snapshot,
+          EngineObserver& observer);
 
   const SessionId& id() const { return info_.session; }
   void rename(SessionId id) { info_.session = std::move(id); }
@@ -102,6 +103,7 @@ class Session {
     StopMatcher stop;
     Clock::time_point arrival;
     Clock::time_point first_token{};
+    Clock::time_point latest_token{};
     std::int64_t n_tokens = 0;   // since the generation began, resumed or not
     std::int64_t n_earlier = 0;  // of these, before it was resumed
   };
@@ -116,8 +118,10 @@ class Session {
   void answer_read_inputs();
   std::string shown_alone(std::int32_t token) const;
   void emit(std::span<const float> logits);
+  void observe_token();
 
   Model& model_;
+  EngineObserver& observer_;
   SessionInfo info_;
   cache::CondensedCache cache_;
   std::optional<TextStream> text_;    // absent without a tokenizer

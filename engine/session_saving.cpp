@@ -62,7 +62,8 @@ void SessionTable::begin_save(const EntryPtr& entry) {
   const std::uint64_t version = entry->session->version();
   const SessionId id = entry->id;
   run_beside({id}, Urgency::can_wait,
-             [this, entry, snapshot, replies = std::move(replies), version, id]() -> std::function<void()> {
+             [this, entry, snapshot, replies = std::move(replies), version, id,
+              began = Clock::now()]() -> std::function<void()> {
                std::variant<SavedSnapshot, Error> result = Error{ErrorCode::snapshot_failed, {}};
                try {
                  const std::vector<std::byte> file = encode_snapshot(*snapshot, snapshot_model_);
@@ -73,13 +74,13 @@ void SessionTable::begin_save(const EntryPtr& entry) {
                  result = Error{ErrorCode::snapshot_failed,
                                 "session '" + id.name + "' cannot be saved: " + failed.what()};
                }
-               return [this, entry, version, result = std::move(result), replies] {
-                 finish_save(entry, version, result, replies);
+               return [this, entry, version, began, result = std::move(result), replies] {
+                 finish_save(entry, version, began, result, replies);
                };
              });
 }
 
-void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version,
+void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version, Clock::time_point began,
                                std::variant<SavedSnapshot, Error> result,
                                const std::vector<Reply<SavedSnapshot>>& replies) {
   --saves_under_way_;
@@ -92,11 +93,13 @@ void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version,
     retry_saves_ = Clock::now() + back_off_;
     next_look_ = std::min(next_look_, retry_saves_);
     error->retry_after_ms = back_off_.count();
+    options_.observer->on_snapshot_failed();
     options_.warn(error->message + "; trying again in " + std::to_string(back_off_.count()) + " ms");
     entry->falling_asleep = false;
   } else {
     const auto& written = std::get<SavedSnapshot>(result);
     back_off_ = {};
+    options_.observer->on_snapshot_written(written.bytes, Clock::now() - began);
     entry->on_disk = true;
     entry->saved_version = version;
     entry->saved_position = written.position;

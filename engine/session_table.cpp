@@ -195,9 +195,11 @@ void SessionTable::admit(Clock::time_point now) {
     reserved_bytes_ += bytes;
     ++n_reserved_;
     if (auto* request = std::get_if<OpenRequest>(&entry->origin)) {
-      make_resident(entry, std::make_unique<Session>(model_, shape_, entry->window, *request));
+      make_resident(entry,
+                    std::make_unique<Session>(model_, shape_, entry->window, *request, *options_.observer));
     } else if (auto* snapshot = std::get_if<SessionSnapshot>(&entry->origin)) {
-      make_resident(entry, std::make_unique<Session>(model_, shape_, entry->id, std::move(*snapshot)));
+      make_resident(entry, std::make_unique<Session>(model_, shape_, entry->id, std::move(*snapshot),
+                                                     *options_.observer));
     } else {
       load(entry);
     }
@@ -255,6 +257,7 @@ void SessionTable::sleep(const EntryPtr& entry) {
   entry->saved_version.reset();
   entry->falling_asleep = false;
   entry->where = Entry::Where::asleep;
+  options_.observer->on_session_hibernated();
   release(*entry);
   std::erase(residents_, entry);
 }
@@ -329,8 +332,9 @@ void SessionTable::loaded(const EntryPtr& entry, std::variant<SessionSnapshot, E
     }
     return fail_operations(*entry, *error);
   }
-  auto session =
-      std::make_unique<Session>(model_, shape_, entry->id, std::move(std::get<SessionSnapshot>(result)));
+  auto session = std::make_unique<Session>(model_, shape_, entry->id,
+                                           std::move(std::get<SessionSnapshot>(result)), *options_.observer);
+  options_.observer->on_session_woken(Clock::now() - entry->waiting_since);
   entry->saved_version = session->version();
   make_resident(entry, std::move(session));
 }
