@@ -7,8 +7,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "daemon/events.h"
-
 namespace condensed::daemon {
 
 namespace asio = boost::asio;
@@ -86,10 +84,7 @@ void Connection::take(std::string_view bytes) {
         }
         break;
       case LineSplitter::Found::too_long:
-        send(error_event("line_too_long",
-                         "the line exceeds max_line_bytes (" + std::to_string(limits_.max_line_bytes) +
-                             "); send long input in several appends",
-                         {.limit = "max_line_bytes"}));
+        handlers_.on_line_too_long(shared_from_this());
         break;
     }
   }

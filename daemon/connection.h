@@ -47,6 +47,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
   struct Handlers {
     std::function<void(const std::shared_ptr<Connection>&, std::string_view line)> on_line;
+    std::function<void(const std::shared_ptr<Connection>&)> on_line_too_long;
     std::function<void(const std::shared_ptr<Connection>&)> on_drained;  // no longer congested
     std::function<void(const std::shared_ptr<Connection>&)> on_closed;   // once; the connection is dead then
   };

@@ -160,6 +160,10 @@ std::string pong_event() {
   return line({{"event", "pong"}});
 }
 
+std::string metrics_event(std::string_view text) {
+  return line({{"event", "metrics"}, {"text", text}});
+}
+
 std::string bye_event() {
   return line({{"event", "bye"}, {"reason", "shutdown"}});
 }

@@ -40,6 +40,7 @@ std::string position_event(std::string_view name, const engine::SessionInfo& inf
 std::string detached_event(std::string_view session);
 std::string lagged_event(std::string_view session, std::int64_t missed_tokens);
 std::string pong_event();
+std::string metrics_event(std::string_view text);
 std::string bye_event();
 std::string error_event(std::string_view code, std::string_view message, const ErrorDetails& details = {});
 

@@ -140,7 +140,7 @@ Operation parse_named(RequestFields& fields) {
 
 using Parser = Operation (*)(RequestFields&);
 
-constexpr std::array<std::pair<std::string_view, Parser>, 10> kOperations{{
+constexpr std::array<std::pair<std::string_view, Parser>, 11> kOperations{{
     {"open", [](RequestFields& fields) -> Operation { return parse_open(fields); }},
     {"append", [](RequestFields& fields) -> Operation { return parse_append(fields); }},
     {"generate", [](RequestFields& fields) -> Operation { return parse_generate(fields); }},
@@ -151,6 +151,7 @@ constexpr std::array<std::pair<std::string_view, Parser>, 10> kOperations{{
     {"list", [](RequestFields&) -> Operation { return ListOp{}; }},
     {"close", parse_named<CloseOp>},
     {"ping", [](RequestFields&) -> Operation { return PingOp{}; }},
+    {"metrics", [](RequestFields&) -> Operation { return MetricsOp{}; }},
 }};
 
 std::string operations_text() {

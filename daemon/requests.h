@@ -42,9 +42,10 @@ struct CloseOp {
   std::string session;
 };
 struct PingOp {};
+struct MetricsOp {};
 
-using Operation =
-    std::variant<OpenOp, AppendOp, GenerateOp, CancelOp, AttachOp, DetachOp, StatOp, ListOp, CloseOp, PingOp>;
+using Operation = std::variant<OpenOp, AppendOp, GenerateOp, CancelOp, AttachOp, DetachOp, StatOp, ListOp,
+                               CloseOp, PingOp, MetricsOp>;
 
 struct Request {
   std::string id;  // as JSON text; empty: none

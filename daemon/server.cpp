@@ -14,10 +14,14 @@ namespace condensed::daemon {
 namespace asio = boost::asio;
 
 namespace {
-constexpr std::chrono::milliseconds kAcceptBackOff{100};
 constexpr std::chrono::seconds kFlushDeadline{2};
 // Nothing tells when a client will leave.
 constexpr std::int64_t kRetryWhenClientsLeaveMs = 1000;
+
+engine::EngineOptions observed(engine::EngineOptions options, engine::EngineObserver& observer) {
+  options.observer = &observer;
+  return options;
+}
 }  // namespace
 
 Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model)
@@ -26,32 +30,22 @@ Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model)
       listener_(io_, settings.socket, settings.socket_permissions()),
       streams_({.session_bytes = static_cast<std::size_t>(settings.replay_bytes),
                 .total_bytes = static_cast<std::size_t>(settings.max_replay_bytes)}),
-      engine_(std::move(model), settings.engine_options()) {}
+      metrics_(model->name, std::string(model->backend->name())),
+      engine_(std::move(model), observed(settings.engine_options(), metrics_)) {
+  open_metrics_endpoint();
+}
 
 void Server::run() {
   wait_for_signal();
-  asio::co_spawn(io_, accept(), asio::detached);
+  asio::co_spawn(io_,
+                 listener_.accept_each([this](Connection::Socket socket) { welcome(std::move(socket)); }),
+                 asio::detached);
   spdlog::info("listening on {}", settings_.socket);
-  io_.run();
-}
-
-asio::awaitable<void> Server::accept() {
-  const auto quietly = asio::as_tuple(asio::use_awaitable);
-  asio::steady_timer back_off(io_);
-  while (!stopping_) {
-    auto [error, socket] = co_await listener_.acceptor().async_accept(quietly);
-    if (!error) {
-      welcome(std::move(socket));
-    } else if (!stopping_) {
-      // Out of descriptors or memory: those who are connected must not suffer, and it may pass.
-      if (accept_failures_.begins()) {
-        spdlog::warn("cannot accept connections: {}; trying every {} ms", error.message(),
-                     kAcceptBackOff.count());
-      }
-      back_off.expires_after(kAcceptBackOff);
-      co_await back_off.async_wait(quietly);
-    }
+  if (metrics_endpoint_) {
+    metrics_endpoint_->start();
+    spdlog::info("metrics on {}", settings_.metrics_socket);
   }
+  io_.run();
 }
 
 void Server::welcome(Connection::Socket socket) {
@@ -66,22 +60,36 @@ void Server::welcome(Connection::Socket socket) {
       std::move(socket), next_connection_++, limits,
       Connection::Handlers{
           .on_line = [this](const ConnectionPtr& from, std::string_view line) { handle_line(from, line); },
+          .on_line_too_long =
+              [this](const ConnectionPtr& from) {
+                send_error(from, {}, "line_too_long",
+                           "the line exceeds max_line_bytes (" + std::to_string(settings_.max_line_bytes) +
+                               "); send long input in several appends",
+                           {.limit = "max_line_bytes"});
+              },
           .on_drained = [this](const ConnectionPtr& drained) { streams_.drained(drained); },
           .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
   if (full) {
     if (turned_away_.begins()) {
       spdlog::warn("turning clients away: {} connections are open (max_connections)", connections_.size());
     }
-    connection->send(error_event("connection_limit",
-                                 "as many connections are open as max_connections allows (" +
-                                     std::to_string(settings_.max_connections) + ")",
-                                 {.limit = "max_connections", .retry_after_ms = kRetryWhenClientsLeaveMs}));
+    send_error(connection, {}, "connection_limit",
+               "as many connections are open as max_connections allows (" +
+                   std::to_string(settings_.max_connections) + ")",
+               {.limit = "max_connections", .retry_after_ms = kRetryWhenClientsLeaveMs});
     connection->close_when_written();
     return;
   }
   connections_.insert(connection);
+  metrics_.on_connection();
   spdlog::debug("connection {} opened", connection->number());
   connection->start();
+}
+
+void Server::send_error(const ConnectionPtr& connection, const std::string& id, std::string_view code,
+                        std::string_view message, const ErrorDetails& details) {
+  metrics_.on_error(code);
+  connection->send(with_id(error_event(code, message, details), id));
 }
 
 void Server::forget(const ConnectionPtr& connection) {
@@ -122,6 +130,9 @@ void Server::wait_for_signal() {
 void Server::shut_down() {
   stopping_ = true;
   listener_.close();
+  if (metrics_endpoint_) {
+    metrics_endpoint_->close();
+  }
   // The engine finishes its step, which may be long: a second signal must be heard meanwhile. What the engine
   // says on the way is posted before the goodbye.
   stopper_ = std::jthread([this] {

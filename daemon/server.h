@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@
 
 #include "daemon/connection.h"
 #include "daemon/episode.h"
+#include "daemon/events.h"
+#include "daemon/metrics.h"
+#include "daemon/metrics_endpoint.h"
 #include "daemon/requests.h"
 #include "daemon/session_streams.h"
 #include "daemon/settings.h"
@@ -35,10 +39,13 @@ class Server {
  private:
   using ConnectionPtr = std::shared_ptr<Connection>;
 
-  boost::asio::awaitable<void> accept();
   void welcome(Connection::Socket socket);
   void handle_line(const ConnectionPtr& connection, std::string_view line);
   void forget(const ConnectionPtr& connection);
+  void send_error(const ConnectionPtr& connection, const std::string& id, std::string_view code,
+                  std::string_view message, const ErrorDetails& details = {});
+  void open_metrics_endpoint();
+  std::string metrics_text(const engine::EngineInfo& info);
   void wait_for_signal();
   void shut_down();
   void say_goodbye();
@@ -53,6 +60,7 @@ class Server {
   void handle(const ConnectionPtr& connection, const std::string& id, ListOp op);
   void handle(const ConnectionPtr& connection, const std::string& id, CloseOp op);
   void handle(const ConnectionPtr& connection, const std::string& id, PingOp op);
+  void handle(const ConnectionPtr& connection, const std::string& id, MetricsOp op);
 
   /// An engine reply that is handled on the socket thread: ends the request and hands its result to
   /// `answer`, or what went wrong to the client.
@@ -77,11 +85,12 @@ class Server {
   std::set<ConnectionPtr> connections_;
   std::map<std::string, std::int64_t> generates_asked_;  // by session: not answered by the engine yet
   std::int64_t next_connection_ = 1;
-  Episode accept_failures_{std::chrono::seconds(10)};
   Episode turned_away_{std::chrono::seconds(10)};
   bool stopping_ = false;
-  engine::Engine engine_;  // after all that its thread posts to
-  std::jthread stopper_;   // waits for the engine to stop
+  Metrics metrics_;
+  std::optional<MetricsEndpoint> metrics_endpoint_;  // if metrics_socket is set
+  engine::Engine engine_;                            // after all that its thread posts to
+  std::jthread stopper_;                             // waits for the engine to stop
 };
 
 }  // namespace condensed::daemon

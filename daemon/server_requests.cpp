@@ -1,12 +1,11 @@
 // What the server does for each request.
 
-#include <fstream>
-#include <unistd.h>
 #include <utility>
 
 #include <spdlog/spdlog.h>
 
 #include "daemon/events.h"
+#include "daemon/process_metrics.h"
 #include "daemon/server.h"
 
 namespace condensed::daemon {
@@ -14,36 +13,23 @@ namespace condensed::daemon {
 namespace asio = boost::asio;
 
 namespace {
-
 // Most requests are answered between two steps, which take about that long.
 constexpr std::int64_t kRetryWhenAnsweredMs = 50;
-
-std::int64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  std::int64_t total_pages = 0;
-  std::int64_t resident_pages = 0;
-  statm >> total_pages >> resident_pages;
-  return resident_pages * ::sysconf(_SC_PAGESIZE);
-}
-
 }  // namespace
 
 void Server::handle_line(const ConnectionPtr& connection, std::string_view line) {
   std::variant<Request, RequestError> parsed = parse_request(line);
   if (const auto* error = std::get_if<RequestError>(&parsed)) {
     spdlog::debug("connection {}: {}: {}", connection->number(), error->code, error->message);
-    connection->send(with_id(error_event(error->code, error->message), error->id));
+    send_error(connection, error->id, error->code, error->message);
     return;
   }
   Request& request = std::get<Request>(parsed);
   if (!connection->begin_request()) {
-    connection->send(
-        with_id(error_event("request_limit",
-                            "as many requests of this connection are unanswered as "
-                            "max_requests_in_flight allows (" +
-                                std::to_string(settings_.max_requests_in_flight) + ")",
-                            {.limit = "max_requests_in_flight", .retry_after_ms = kRetryWhenAnsweredMs}),
-                request.id));
+    send_error(connection, request.id, "request_limit",
+               "as many requests of this connection are unanswered as max_requests_in_flight allows (" +
+                   std::to_string(settings_.max_requests_in_flight) + ")",
+               {.limit = "max_requests_in_flight", .retry_after_ms = kRetryWhenAnsweredMs});
     return;
   }
   guarded(connection, request.id, [&] {
@@ -58,7 +44,7 @@ void Server::guarded(const ConnectionPtr& connection, const std::string& id, Act
     action();
   } catch (const std::exception& error) {
     spdlog::error("connection {}: a request failed: {}", connection->number(), error.what());
-    connection->send(with_id(error_event("internal", error.what()), id));
+    send_error(connection, id, "internal", error.what());
   }
 }
 
@@ -70,8 +56,8 @@ engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::st
       connection->end_request();
       guarded(connection, id, [&] {
         if (const auto* error = std::get_if<engine::Error>(&result)) {
-          const ErrorDetails details{session, error->limit, error->retry_after_ms};
-          connection->send(with_id(error_event(engine::name_of(error->code), error->message, details), id));
+          send_error(connection, id, engine::name_of(error->code), error->message,
+                     {session, error->limit, error->retry_after_ms, {}});
         } else {
           answer(std::get<T>(result));
         }
@@ -169,23 +155,17 @@ void Server::attach_from(const ConnectionPtr& connection, const std::string& id,
   const std::int64_t kept_from = streams_.kept_from(info.session.name, info.position);
   ErrorDetails details{.session = info.session.name};
   if (from_position > info.position) {
-    connection->send(
-        with_id(error_event("bad_request",
-                            "\"from_position\": expected at most " + std::to_string(info.position) +
-                                ", the stream's position, found " + std::to_string(from_position),
-                            details),
-                id));
-    return;
+    return send_error(connection, id, "bad_request",
+                      "\"from_position\": expected at most " + std::to_string(info.position) +
+                          ", the stream's position, found " + std::to_string(from_position),
+                      details);
   }
   if (from_position < kept_from) {
     details.from_position = kept_from;
-    connection->send(with_id(
-        error_event("replay_gone",
-                    "the events from position " + std::to_string(from_position) +
-                        " on are not kept any more, only those from " + std::to_string(kept_from) + " on",
-                    details),
-        id));
-    return;
+    return send_error(connection, id, "replay_gone",
+                      "the events from position " + std::to_string(from_position) +
+                          " on are not kept any more, only those from " + std::to_string(kept_from) + " on",
+                      details);
   }
   streams_.attach_from(info.session.name, connection, from_position,
                        [&](std::int64_t n_events) { return with_id(attached_event(info, n_events), id); });
@@ -247,6 +227,13 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Clos
 void Server::handle(const ConnectionPtr& connection, const std::string& id, PingOp /*op*/) {
   connection->end_request();
   connection->send(with_id(pong_event(), id));
+}
+
+void Server::handle(const ConnectionPtr& connection, const std::string& id, MetricsOp /*op*/) {
+  engine_.stat_engine(
+      reply_to<engine::EngineInfo>(connection, id, {}, [this, connection, id](const auto& info) {
+        connection->send(with_id(metrics_event(metrics_text(info)), id));
+      }));
 }
 
 }  // namespace condensed::daemon

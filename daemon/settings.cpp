@@ -89,6 +89,10 @@ unsigned Settings::socket_permissions() const {
   return static_cast<unsigned>(std::stoul(socket_mode, nullptr, 8));
 }
 
+unsigned Settings::metrics_socket_permissions() const {
+  return static_cast<unsigned>(std::stoul(metrics_socket_mode, nullptr, 8));
+}
+
 std::string Setting::flag() const {
   std::string out = "--" + std::string(key);
   std::replace(out.begin(), out.end(), '_', '-');
@@ -100,6 +104,10 @@ const std::vector<Setting>& all_settings() {
       {"model", "Model folder in the Hugging Face layout", &Settings::model, 0, 0, check_not_empty},
       {"socket", "Path of the Unix socket", &Settings::socket, 0, 0, check_not_empty},
       {"socket_mode", "Permissions of the socket, octal", &Settings::socket_mode, 0, 0, check_mode},
+      {"metrics_socket", "Path of a Unix socket that answers HTTP's GET /metrics; empty: none",
+       &Settings::metrics_socket},
+      {"metrics_socket_mode", "Permissions of that socket, octal", &Settings::metrics_socket_mode, 0, 0,
+       check_mode},
       {"sinks", "Attention sinks of a session that does not say", &Settings::sinks, 0, 1 << 20},
       {"window", "Window of a session that does not say, in tokens", &Settings::window, 1, 1 << 30},
       {"max_window", "Most sinks and window a session may ask for, together", &Settings::max_window, 1,

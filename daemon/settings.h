@@ -18,6 +18,8 @@ struct Settings {
   std::string model;
   std::string socket = "/run/condensed/condensed.sock";
   std::string socket_mode = "0660";
+  std::string metrics_socket;  // empty: none
+  std::string metrics_socket_mode = "0666";
   std::int64_t sinks = 4;
   std::int64_t window = 1020;
   std::int64_t max_window = 65536;
@@ -46,6 +48,7 @@ struct Settings {
   std::optional<engine::WeightFormat> weight_format() const;
   /// socket_mode as a number.
   unsigned socket_permissions() const;
+  unsigned metrics_socket_permissions() const;
 };
 
 /// One key of the configuration file and, with dashes for underscores, one flag.

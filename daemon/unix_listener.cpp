@@ -1,13 +1,16 @@
 #include "daemon/unix_listener.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <unistd.h>
 #include <utility>
 
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include "daemon/episode.h"
 #include "engine/input_error.h"
 
 namespace condensed::daemon {
@@ -17,6 +20,7 @@ namespace {
 using engine::InputError;
 using Protocol = boost::asio::local::stream_protocol;
 
+constexpr std::chrono::milliseconds kAcceptBackOff{100};
 constexpr std::size_t kMaxPathBytes = 107;  // sun_path of unix(7), without its end
 
 [[noreturn]] void fail(const std::string& path, const std::string& message) {
@@ -98,6 +102,26 @@ UnixListener::UnixListener(boost::asio::io_context& io, std::string path, unsign
 
 UnixListener::~UnixListener() {
   close();
+}
+
+boost::asio::awaitable<void> UnixListener::accept_each(std::function<void(Socket)> take) {
+  const auto quietly = boost::asio::as_tuple(boost::asio::use_awaitable);
+  boost::asio::steady_timer back_off(acceptor_.get_executor());
+  Episode failures(std::chrono::seconds(10));
+  while (acceptor_.is_open()) {
+    auto [error, socket] = co_await acceptor_.async_accept(quietly);
+    if (!error) {
+      take(std::move(socket));
+    } else if (acceptor_.is_open()) {
+      // Out of descriptors or memory: those who are connected must not suffer, and it may pass.
+      if (failures.begins()) {
+        spdlog::warn("cannot accept connections: {}; trying every {} ms", error.message(),
+                     kAcceptBackOff.count());
+      }
+      back_off.expires_after(kAcceptBackOff);
+      co_await back_off.async_wait(quietly);
+    }
+  }
 }
 
 void UnixListener::close() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include <boost/asio.hpp>
@@ -12,6 +13,7 @@ namespace condensed::daemon {
 class UnixListener {
  public:
   using Acceptor = boost::asio::local::stream_protocol::acceptor;
+  using Socket = boost::asio::local::stream_protocol::socket;
 
   /// Throws InputError saying why the path cannot be used. Permissions are never wider than `mode`.
   UnixListener(boost::asio::io_context& io, std::string path, unsigned mode);
@@ -20,6 +22,8 @@ class UnixListener {
   UnixListener& operator=(const UnixListener&) = delete;
 
   Acceptor& acceptor() { return acceptor_; }
+  /// Hands every connection to `take`, until close(). Bears what hinders accept() for a while.
+  boost::asio::awaitable<void> accept_each(std::function<void(Socket)> take);
   /// Stops listening and removes the path.
   void close();
 

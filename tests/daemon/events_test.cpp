@@ -110,6 +110,8 @@ TEST(Events, AnIdComesBackAsItWas) {
 }
 
 TEST(Events, SmallOnes) {
+  EXPECT_EQ(read(metrics_event("# HELP a b\na{c=\"d\"} 1\n")),
+            (json::object{{"event", "metrics"}, {"text", "# HELP a b\na{c=\"d\"} 1\n"}}));
   EXPECT_EQ(read(position_event("closed", kInfo)),
             (json::object{{"event", "closed"}, {"session", "a"}, {"position", 100}}));
   EXPECT_EQ(read(lagged_event("a", 4)), (json::object{{"event", "lagged"}, {"session", "a"}, {"missed", 4}}));

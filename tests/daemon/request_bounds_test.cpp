@@ -53,6 +53,7 @@ TEST(RequestBounds, EveryOtherOperationIsRead) {
   EXPECT_FALSE(parsed<StatOp>(R"({"op":"stat"})").session);
   EXPECT_NO_THROW(parsed<ListOp>(R"({"op":"list"})"));
   EXPECT_NO_THROW(parsed<PingOp>(R"({"op":"ping"})"));
+  EXPECT_NO_THROW(parsed<MetricsOp>(R"({"op":"metrics"})"));
   EXPECT_EQ(std::get<std::string>(parsed<AppendOp>(R"({"op":"append","session":"a","text":""})").input), "");
 }
 
