@@ -1,5 +1,6 @@
 #include "daemon/metrics_endpoint.h"
 
+#include <array>
 #include <chrono>
 #include <utility>
 
@@ -21,6 +22,8 @@ constexpr long kMaxConnections = 16;
 constexpr std::uint32_t kMaxHeaderBytes = 8192;
 constexpr std::chrono::seconds kIdleDeadline{90};  // scrapers come back once a minute or more often
 constexpr std::chrono::seconds kWriteDeadline{10};
+constexpr std::chrono::seconds kSeeOffDeadline{2};
+constexpr int kSeeOffReads = 64;
 constexpr auto kQuietly = asio::as_tuple(asio::use_awaitable);
 
 Response plain(http::status status, std::string body) {
@@ -61,6 +64,20 @@ asio::awaitable<bool> write(Stream& stream, Response response, bool head_only) {
   const auto [error, n] = head_only ? co_await http::async_write_header(stream, serializer, kQuietly)
                                     : co_await http::async_write(stream, serializer, kQuietly);
   co_return !error && response.keep_alive();
+}
+
+/// Ends a connection whose client may still be sending: closed at once, it would hardly read our answer.
+asio::awaitable<void> see_off(Stream& stream) {
+  beast::error_code ignored;
+  stream.socket().shutdown(asio::socket_base::shutdown_send, ignored);
+  stream.expires_after(kSeeOffDeadline);
+  std::array<char, 4096> discarded{};
+  for (int reads = 0; reads < kSeeOffReads; ++reads) {
+    const auto [error, n] = co_await stream.async_read_some(asio::buffer(discarded), kQuietly);
+    if (error) {
+      co_return;
+    }
+  }
 }
 
 asio::awaitable<void> turn_away(Stream stream) {
@@ -113,6 +130,7 @@ asio::awaitable<void> MetricsEndpoint::serve(Socket socket, std::shared_ptr<void
       if (std::optional<Response> response = complaint(error)) {
         response->keep_alive(false);
         co_await write(stream, *std::move(response), /*head_only=*/false);
+        co_await see_off(stream);
       }
       co_return;
     }
@@ -125,7 +143,7 @@ asio::awaitable<void> MetricsEndpoint::serve(Socket socket, std::shared_ptr<void
     // A body is of no interest, and where it ends the next request would begin.
     response->keep_alive(request.keep_alive() && parser.is_done());
     if (!co_await write(stream, *std::move(response), request.method() == http::verb::head)) {
-      co_return;
+      co_return co_await see_off(stream);
     }
   }
 }

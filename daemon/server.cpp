@@ -27,13 +27,12 @@ engine::EngineOptions observed(engine::EngineOptions options, engine::EngineObse
 Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model)
     : settings_(settings),
       signals_(io_, SIGINT, SIGTERM),
+      metrics_endpoint_(make_metrics_endpoint()),
       listener_(io_, settings.socket, settings.socket_permissions()),
       streams_({.session_bytes = static_cast<std::size_t>(settings.replay_bytes),
                 .total_bytes = static_cast<std::size_t>(settings.max_replay_bytes)}),
       metrics_(model->name, std::string(model->backend->name())),
-      engine_(std::move(model), observed(settings.engine_options(), metrics_)) {
-  open_metrics_endpoint();
-}
+      engine_(std::move(model), observed(settings.engine_options(), metrics_)) {}
 
 void Server::run() {
   wait_for_signal();

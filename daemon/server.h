@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -44,7 +43,7 @@ class Server {
   void forget(const ConnectionPtr& connection);
   void send_error(const ConnectionPtr& connection, const std::string& id, std::string_view code,
                   std::string_view message, const ErrorDetails& details = {});
-  void open_metrics_endpoint();
+  std::unique_ptr<MetricsEndpoint> make_metrics_endpoint();
   std::string metrics_text(const engine::EngineInfo& info);
   void wait_for_signal();
   void shut_down();
@@ -80,7 +79,8 @@ class Server {
   Settings settings_;
   boost::asio::io_context io_;
   boost::asio::signal_set signals_;
-  UnixListener listener_;
+  std::unique_ptr<MetricsEndpoint> metrics_endpoint_;  // null without metrics_socket
+  UnixListener listener_;                              // last of the sockets: who finds it finds all
   SessionStreams streams_;
   std::set<ConnectionPtr> connections_;
   std::map<std::string, std::int64_t> generates_asked_;  // by session: not answered by the engine yet
@@ -88,9 +88,8 @@ class Server {
   Episode turned_away_{std::chrono::seconds(10)};
   bool stopping_ = false;
   Metrics metrics_;
-  std::optional<MetricsEndpoint> metrics_endpoint_;  // if metrics_socket is set
-  engine::Engine engine_;                            // after all that its thread posts to
-  std::jthread stopper_;                             // waits for the engine to stop
+  engine::Engine engine_;  // after all that its thread posts to
+  std::jthread stopper_;   // waits for the engine to stop
 };
 
 }  // namespace condensed::daemon

@@ -7,21 +7,22 @@ namespace condensed::daemon {
 
 namespace asio = boost::asio;
 
-void Server::open_metrics_endpoint() {
+/// Called before there is an engine, which is asked only when somebody scrapes.
+std::unique_ptr<MetricsEndpoint> Server::make_metrics_endpoint() {
   if (settings_.metrics_socket.empty()) {
-    return;
+    return nullptr;
   }
   auto listener =
       std::make_unique<UnixListener>(io_, settings_.metrics_socket, settings_.metrics_socket_permissions());
-  metrics_endpoint_.emplace(io_, std::move(listener), [this](MetricsEndpoint::Receive receive) {
-    engine_.stat_engine(
-        [this, receive = std::move(receive)](std::variant<engine::EngineInfo, engine::Error> result) {
-          asio::post(io_, [this, receive, result = std::move(result)] {
-            const auto* info = std::get_if<engine::EngineInfo>(&result);
-            receive(info == nullptr ? std::nullopt : std::optional(metrics_text(*info)));
-          });
-        });
-  });
+  auto scrape = [this](MetricsEndpoint::Receive receive) {
+    engine_.stat_engine([this, receive = std::move(receive)](auto result) {
+      asio::post(io_, [this, receive, result = std::move(result)] {
+        const auto* info = std::get_if<engine::EngineInfo>(&result);
+        receive(info == nullptr ? std::nullopt : std::optional(metrics_text(*info)));
+      });
+    });
+  };
+  return std::make_unique<MetricsEndpoint>(io_, std::move(listener), std::move(scrape));
 }
 
 std::string Server::metrics_text(const engine::EngineInfo& info) {

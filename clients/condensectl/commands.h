@@ -37,6 +37,11 @@ struct SessionFlags {
   bool keep = false;
 };
 
+struct TopFlags {
+  double interval_s = 1;  // between two looks at the daemon
+  bool once = false;      // one frame, then the end
+};
+
 /// What a command works with.
 struct Context {
   client::Client& client;
@@ -62,5 +67,7 @@ int run_stat(Context& context, const std::string& session);
 int run_cancel(Context& context, const std::string& session);
 int run_close(Context& context, const std::string& session);
 int run_ping(Context& context);
+int run_metrics(Context& context);
+int run_top(Context& context, const TopFlags& flags);
 
 }  // namespace condensed::ctl

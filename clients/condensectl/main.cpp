@@ -31,6 +31,7 @@ struct Options {
   std::string line_template = "{}\n";
   bool detach = false;
   std::optional<std::int64_t> from_position;
+  TopFlags top;
 };
 
 using Run = std::function<int(Context&)>;
@@ -125,6 +126,15 @@ void add_commands(CLI::App& app, Options& options, Run& run) {
                 [&](Context& context) { return run_close(context, options.session.session); }),
         true);
   command("ping", "Ask whether the daemon is there", [](Context& context) { return run_ping(context); });
+  command("metrics", "Print the daemon's metrics in Prometheus' text format",
+          [](Context& context) { return run_metrics(context); });
+  CLI::App* top = command("top", "Watch the daemon and its sessions; Ctrl-C ends it",
+                          [&](Context& context) { return run_top(context, options.top); });
+  top->add_option("--interval", options.top.interval_s, "Seconds between two frames, and that rates are of")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->capture_default_str();
+  top->add_flag("--once", options.top.once,
+                "Print one frame after one interval, as when output is no terminal");
 }
 
 std::string described(const condensed::client::RequestFailed& error) {

@@ -1,9 +1,9 @@
 // Commands about the state of sessions and the daemon: sessions, stat, cancel, close, ping.
 
-#include <algorithm>
 #include <cstdio>
 
 #include "clients/condensectl/commands.h"
+#include "clients/condensectl/table.h"
 
 namespace condensed::ctl {
 
@@ -19,25 +19,6 @@ std::string megabytes(const json::value& bytes) {
   char buffer[32];
   std::snprintf(buffer, sizeof(buffer), "%.2f MB", bytes.to_number<double>() / 1e6);
   return buffer;
-}
-
-/// Columns as wide as their longest entry, the first one to the left.
-std::string table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const auto& row : rows) {
-    for (std::size_t column = 0; column < row.size(); ++column) {
-      widths[column] = std::max(widths[column], row[column].size());
-    }
-  }
-  std::string out;
-  for (const auto& row : rows) {
-    for (std::size_t column = 0; column < row.size(); ++column) {
-      const std::string padding(widths[column] - row[column].size(), ' ');
-      out += column == 0 ? row[column] + padding : "  " + padding + row[column];
-    }
-    out += "\n";
-  }
-  return out;
 }
 
 }  // namespace

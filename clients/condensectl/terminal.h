@@ -14,6 +14,7 @@ class Terminal {
   Terminal(bool json, bool verbose);
 
   bool notes_shown() const { return verbose_; }
+  bool json() const { return json_; }
   bool output_is_terminal() const { return output_is_terminal_; }
   /// Nobody reads our output any more; what is written now is lost.
   bool output_closed() const { return output_closed_; }

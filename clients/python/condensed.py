@@ -143,6 +143,10 @@ class Client:
     def ping(self) -> Dict[str, Any]:
         return self._call("ping", {})
 
+    def metrics(self) -> str:
+        """In Prometheus' text format 0.0.4."""
+        return self._call("metrics", {})["text"]
+
     def _send(self, op: str, fields: Dict[str, Any]) -> int:
         number, self._next_id = self._next_id, self._next_id + 1
         self._waiting[number] = deque()
