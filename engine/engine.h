@@ -73,6 +73,11 @@ struct EngineOptions {
   /// Told what an administrator should know, in one line. Called on the engine's thread, and by the
   /// constructor.
   std::function<void(const std::string&)> warn = [](const std::string&) {};
+  /// A sign of life, called on the engine's thread between steps and while it has nothing to do, once per
+  /// interval as far as steps are shorter. 0: never, and an idle engine is not woken. Must not block or
+  /// throw.
+  std::function<void()> heartbeat;
+  std::chrono::milliseconds heartbeat_interval{0};
 };
 
 /// Text, or tokens.

@@ -77,9 +77,17 @@ void Engine::Loop::run() {
     run_commands(worked ? Clock::now() : due.value_or(Clock::time_point::max()));
     due = table_.maintain(Clock::now());
     worked = step();
+    beat();
   } while (!stopping());
   drain();
   end_sessions();
+}
+
+void Engine::Loop::beat() {
+  if (beats() && Clock::now() >= next_beat_) {
+    options_.heartbeat();
+    next_beat_ = Clock::now() + options_.heartbeat_interval;
+  }
 }
 
 bool Engine::Loop::stopping() {
@@ -89,6 +97,9 @@ bool Engine::Loop::stopping() {
 
 /// Carries out what is queued, after waiting for it until then; for a listener or the end, too.
 void Engine::Loop::run_commands(Clock::time_point until) {
+  if (beats()) {
+    until = std::min(until, next_beat_);
+  }
   std::vector<Command> commands;
   {
     std::unique_lock lock(mutex_);
@@ -117,6 +128,7 @@ void Engine::Loop::drain() {
   while (Clock::now() < deadline && step()) {
     run_commands(Clock::now());
     table_.maintain(Clock::now());
+    beat();
   }
 }
 
@@ -142,6 +154,7 @@ void Engine::Loop::end_sessions() {
   }
   while (!table_.save_all()) {
     run_commands(Clock::time_point::max());
+    beat();
   }
 }
 

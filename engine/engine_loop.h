@@ -86,6 +86,8 @@ class Engine::Loop {
   void run();
   bool stopping();
   void run_commands(Clock::time_point until);
+  bool beats() const { return options_.heartbeat_interval.count() > 0; }
+  void beat();
   bool step();
   void choose_slices();
   std::int64_t runners_evictions() const;
@@ -141,6 +143,7 @@ class Engine::Loop {
   std::int64_t tokens_generated_ = 0;
   std::int64_t evictions_ = 0;
   Clock::time_point started_ = Clock::now();
+  Clock::time_point next_beat_ = started_;
 
   std::mutex mutex_;
   std::condition_variable wakeup_;

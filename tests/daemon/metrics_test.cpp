@@ -161,7 +161,7 @@ TEST_F(MetricsTest, WhatTheEngineKnows) {
   info_.waiting = 2;
   info_.max_sessions = 64;
   info_.cache_bytes = 300;
-  info_.cache_bytes_capacity = 1200;
+  info_.max_cache_bytes = 1200;
   info_.weight_bytes = 5000;
   Series now = series_of(metrics_.text(info_, 3));
   EXPECT_EQ(now["condensed_sessions{state=\"asleep\"}"], 4);

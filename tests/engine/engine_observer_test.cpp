@@ -75,16 +75,16 @@ class EngineObserverTest : public testing::Test {
 
   SessionInfo open(const std::string& name, std::vector<std::int32_t> tokens) {
     Answer<SessionInfo> answer;
-    engine_->open({.session = name, .input = std::move(tokens)}, answer.reply());
+    engine_->open({.session = {.name = name}, .input = std::move(tokens)}, answer.reply());
     return answer.wait();
   }
   void append(const std::string& name, std::vector<std::int32_t> tokens) {
     Answer<AppendResult> answer;
-    engine_->append(name, std::move(tokens), answer.reply());
+    engine_->append({.name = name}, std::move(tokens), answer.reply());
     answer.wait();
   }
   std::shared_ptr<Waiter> generate(const std::string& name, std::optional<std::int64_t> max_tokens) {
-    GenerateRequest request{.session = name, .max_tokens = max_tokens, .ignore_eos = true};
+    GenerateRequest request{.session = {.name = name}, .max_tokens = max_tokens, .ignore_eos = true};
     auto waiter = std::make_shared<Waiter>();
     Answer<SessionInfo> answer;
     engine_->generate(request, waiter, answer.reply());
@@ -170,13 +170,6 @@ TEST_F(EngineObserverTest, WhoFindsNoRoomInAStepWaits) {
   EXPECT_EQ(stat().waiting,
             3);  // a command of ours is carried out after at least one step since the last one
   EXPECT_EQ(stat().generating, 5);
-}
-
-TEST_F(EngineObserverTest, TheCapacityIsThatOfFullSessions) {
-  const std::size_t of_one = open("a", {5}).cache_bytes_max;
-  const EngineInfo info = stat();
-  EXPECT_EQ(info.cache_bytes_capacity, static_cast<std::size_t>(info.max_sessions) * of_one);
-  EXPECT_EQ(info.waiting, 0);
 }
 
 }  // namespace

@@ -47,14 +47,14 @@ class Answer {
 
 void open(Engine& engine, const std::string& session) {
   Answer<SessionInfo> answer;
-  engine.open({.session = session}, answer.reply());
+  engine.open({.session = {.name = session}}, answer.reply());
   answer.value();
 }
 
 Answer<SessionInfo> generate(Engine& engine, const std::string& session, std::int64_t max_tokens = 0) {
   Answer<SessionInfo> answer;
   GenerateRequest request;
-  request.session = session;
+  request.session.name = session;
   if (max_tokens > 0) request.max_tokens = max_tokens;
   engine.generate(request, std::make_shared<Resting>(), answer.reply());
   return answer;
@@ -66,7 +66,7 @@ TEST(Limits, ASessionTooManyIsToldWhichLimitItIs) {
   Engine engine(bundled_model(), options);
   open(engine, "a");
   Answer<SessionInfo> answer;
-  engine.open({.session = "b"}, answer.reply());
+  engine.open({.session = {.name = "b"}}, answer.reply());
   const Error error = answer.error();
   EXPECT_EQ(error.code, ErrorCode::session_limit);
   EXPECT_EQ(error.limit, "max_sessions");
@@ -93,7 +93,7 @@ TEST(Limits, AGenerationTooManyMayComeWhenOneHasEnded) {
   EXPECT_EQ(error.limit, "max_generating");
   EXPECT_EQ(error.retry_after_ms, 1000);  // both are endless: nothing tells when one ends
   Answer<SessionInfo> cancelled;
-  engine.cancel("a", cancelled.reply());
+  engine.cancel({.name = "a"}, cancelled.reply());
   cancelled.value();
   generate(engine, "c", 1).value();
   error = generate(engine, "a").error();
@@ -108,7 +108,7 @@ TEST(Limits, InputTooLongForASessionIsWorthRetryingOnlyIfItCanEverFit) {
   Engine engine(bundled_model(), options);
   open(engine, "a");
   Answer<AppendResult> hopeless;
-  engine.append("a", std::string(1025, 'x'), hopeless.reply());
+  engine.append({.name = "a"}, std::string(1025, 'x'), hopeless.reply());
   const Error error = hopeless.error();
   EXPECT_EQ(error.code, ErrorCode::append_limit);
   EXPECT_EQ(error.limit, "max_waiting_input_bytes");
@@ -122,13 +122,13 @@ TEST(Limits, InputOfAllSessionsTogetherIsBounded) {
   Engine engine(bundled_model(), options);
   for (const char* session : {"a", "b"}) open(engine, session);
   std::promise<void> looked;
-  engine.stat("a", [&](const auto&) { looked.get_future().wait(); });  // nothing is read meanwhile
+  engine.stat({.name = "a"}, [&](const auto&) { looked.get_future().wait(); });  // nothing is read meanwhile
   const std::string half(kLimit / 2, ' ');
   std::vector<Answer<AppendResult>> fit(2);
-  engine.append("a", half, fit[0].reply());
-  engine.append("b", half, fit[1].reply());
+  engine.append({.name = "a"}, half, fit[0].reply());
+  engine.append({.name = "b"}, half, fit[1].reply());
   Answer<AppendResult> too_much;
-  engine.append("b", half, too_much.reply());
+  engine.append({.name = "b"}, half, too_much.reply());
   const Error error = too_much.error();
   EXPECT_EQ(error.code, ErrorCode::append_limit);
   EXPECT_EQ(error.limit, "max_total_waiting_input_bytes");
@@ -139,10 +139,10 @@ TEST(Limits, InputOfAllSessionsTogetherIsBounded) {
   // Whoever waits for its answer finds room again; what can never fit is told so.
   for (Answer<AppendResult>& answer : fit) answer.value();
   Answer<AppendResult> again;
-  engine.append("b", std::string(kLimit, ' '), again.reply());
+  engine.append({.name = "b"}, std::string(kLimit, ' '), again.reply());
   again.value();
   Answer<SessionInfo> hopeless;
-  engine.open({.session = "c", .input = std::string(kLimit + 1, 'x')}, hopeless.reply());
+  engine.open({.session = {.name = "c"}, .input = std::string(kLimit + 1, 'x')}, hopeless.reply());
   EXPECT_FALSE(hopeless.error().retry_after_ms);
 }
 
