@@ -142,8 +142,8 @@ void Connection::send_unasked(std::string event) {
     // Later, because the sender goes through a list that closing changes.
     asio::post(socket_.get_executor(), [self = shared_from_this()] {
       if (self->open_) {
-        spdlog::warn("connection {}: cut off, {} bytes of events are unread", self->number_,
-                     self->unsent_bytes_);
+        spdlog::warn("cut off, {} bytes of events are unread connection={}", self->unsent_bytes_,
+                     self->number_);
         self->close();
       }
     });

@@ -70,6 +70,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
 
   std::int64_t number() const { return number_; }
+  const Limits& limits() const { return limits_; }
   bool open() const { return open_; }
   /// More is unsent than the buffer should hold; stays so until half of it is free again.
   bool congested() const { return congested_; }

@@ -2,17 +2,23 @@
 
 #include <csignal>
 #include <exception>
+#include <functional>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <unistd.h>
+#include <utility>
 
 #include <CLI/CLI.hpp>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include "daemon/descriptor_limit.h"
+#include "daemon/inherited_sockets.h"
+#include "daemon/journal_sink.h"
 #include "daemon/server.h"
+#include "daemon/service_notifier.h"
 #include "daemon/settings.h"
 #include "engine/input_error.h"
 #include "engine/model.h"
@@ -20,7 +26,11 @@
 
 namespace {
 
+using condensed::daemon::InheritedSockets;
+using condensed::daemon::JournalSink;
+using condensed::daemon::ServiceNotifier;
 using condensed::daemon::Settings;
+using condensed::daemon::StartPatience;
 using condensed::engine::InputError;
 
 constexpr int kStartFailed = 1;
@@ -88,27 +98,46 @@ void report_model(const condensed::engine::Model& model, const Settings& setting
   }
 }
 
-int serve(const Settings& settings, bool check_only) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("condensed"));
-  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
-  spdlog::set_level(spdlog::level::from_str(settings.log_level));
-  // A client that goes away is an error code of write(), not the end of the daemon.
-  std::signal(SIGPIPE, SIG_IGN);
+std::shared_ptr<condensed::engine::Model> load_model(const Settings& settings) {
   auto backend = condensed::kernels::make_backend(settings.kernels, static_cast<int>(settings.threads));
   auto model = condensed::engine::load_model(settings.model, std::move(backend), settings.weight_format());
   report_model(*model, settings);
-  if (check_only) {
-    return 0;
+  return model;
+}
+
+void serve(const Settings& settings, InheritedSockets sockets, const ServiceNotifier& notifier,
+           std::function<Settings()> read_settings) {
+  // A client that goes away is an error code of write(), not the end of the daemon; neither is a request to
+  // reload before there is anything to reload.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGHUP, SIG_IGN);
+  std::optional<StartPatience> patience(std::in_place, notifier);
+  notifier.status("Loading " + settings.model);
+  condensed::daemon::Server server(
+      settings, load_model(settings),
+      {.sockets = sockets, .notifier = notifier, .read_settings = std::move(read_settings)});
+  for (const std::string& name : sockets.names()) {
+    spdlog::warn("the inherited socket {} is not used; sockets are known as {}", name,
+                 InheritedSockets::kProtocol);
   }
+  patience.reset();
   if (const auto fit = condensed::daemon::provide_descriptors(settings.max_connections);
       fit < settings.max_connections) {
     spdlog::warn("the limit of open files has room for {} connections only, not for {} (max_connections)",
                  fit, settings.max_connections);
   }
-  condensed::daemon::Server server(settings, std::move(model));
   server.run();
   spdlog::info("stopped");
-  return 0;
+}
+
+int failed(const ServiceNotifier& notifier, const std::string& message, int exit_code) {
+  notifier.status("Could not start: " + message);
+  if (JournalSink::leads_to_journal(STDERR_FILENO)) {
+    spdlog::error("{}", message);
+  } else {
+    std::cerr << "condensed: " << message << std::endl;
+  }
+  return exit_code;
 }
 
 }  // namespace
@@ -125,17 +154,24 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
+  condensed::daemon::start_logging();
+  const ServiceNotifier notifier;
   std::optional<Settings> settings;
   try {
     settings = make_settings(app, line);
   } catch (const std::exception& error) {
-    std::cerr << "condensed: " << error.what() << std::endl;
-    return kUsage;
+    return failed(notifier, error.what(), kUsage);
   }
+  spdlog::set_level(spdlog::level::from_str(settings->log_level));
   try {
-    return serve(*settings, line.check_only);
+    if (line.check_only) {
+      load_model(*settings);
+    } else {
+      serve(*settings, InheritedSockets::from_environment(), notifier,
+            [&app, &line] { return make_settings(app, line); });
+    }
+    return 0;
   } catch (const std::exception& error) {
-    std::cerr << "condensed: " << error.what() << std::endl;
-    return kStartFailed;
+    return failed(notifier, error.what(), kStartFailed);
   }
 }

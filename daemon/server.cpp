@@ -3,6 +3,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -18,32 +19,49 @@ constexpr std::chrono::seconds kFlushDeadline{2};
 // Nothing tells when a client will leave.
 constexpr std::int64_t kRetryWhenClientsLeaveMs = 1000;
 
-engine::EngineOptions observed(engine::EngineOptions options, engine::EngineObserver& observer) {
+UnixListener listener(asio::io_context& io, const Settings& settings, InheritedSockets& sockets) {
+  if (const std::optional<int> inherited = sockets.take(InheritedSockets::kProtocol)) {
+    return {io, *inherited};
+  }
+  return {io, settings.socket, settings.socket_permissions()};
+}
+
+/// The watchdog sees what the engine's thread does, not this one.
+engine::EngineOptions engine_options(const Settings& settings, const ServiceNotifier& notifier,
+                                     engine::EngineObserver& observer) {
+  engine::EngineOptions options = settings.engine_options();
   options.observer = &observer;
+  options.heartbeat = [&notifier] { notifier.alive(); };
+  options.heartbeat_interval = ServiceNotifier::watchdog_interval();
   return options;
 }
 }  // namespace
 
-Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model)
+Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model, Start start)
     : settings_(settings),
-      signals_(io_, SIGINT, SIGTERM),
+      start_(std::move(start)),
+      model_name_(model->name),
+      signals_(io_, SIGINT, SIGTERM, SIGHUP),
       metrics_endpoint_(make_metrics_endpoint()),
-      listener_(io_, settings.socket, settings.socket_permissions()),
+      listener_(listener(io_, settings, start_.sockets)),
+      status_(io_, start_.notifier, [this] { refresh_status(); }),
       streams_({.session_bytes = static_cast<std::size_t>(settings.replay_bytes),
                 .total_bytes = static_cast<std::size_t>(settings.max_replay_bytes)}),
       metrics_(model->name, std::string(model->backend->name())),
-      engine_(std::move(model), observed(settings.engine_options(), metrics_)) {}
+      engine_(std::move(model), engine_options(settings, start_.notifier, metrics_)) {}
 
 void Server::run() {
   wait_for_signal();
   asio::co_spawn(io_,
                  listener_.accept_each([this](Connection::Socket socket) { welcome(std::move(socket)); }),
                  asio::detached);
-  spdlog::info("listening on {}", settings_.socket);
+  spdlog::info("listening on {}{}", listener_.path(), listener_.inherited() ? " (inherited)" : "");
   if (metrics_endpoint_) {
     metrics_endpoint_->start();
     spdlog::info("metrics on {}", settings_.metrics_socket);
   }
+  start_.notifier.ready(status_.text());
+  status_.touch();
   io_.run();
 }
 
@@ -70,7 +88,8 @@ void Server::welcome(Connection::Socket socket) {
           .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
   if (full) {
     if (turned_away_.begins()) {
-      spdlog::warn("turning clients away: {} connections are open (max_connections)", connections_.size());
+      spdlog::warn("turning clients away: {} connections are open (max_connections) code=connection_limit",
+                   connections_.size());
     }
     send_error(connection, {}, "connection_limit",
                "as many connections are open as max_connections allows (" +
@@ -81,7 +100,8 @@ void Server::welcome(Connection::Socket socket) {
   }
   connections_.insert(connection);
   metrics_.on_connection();
-  spdlog::debug("connection {} opened", connection->number());
+  spdlog::debug("opened connection={}", connection->number());
+  status_.touch();
   connection->start();
 }
 
@@ -93,7 +113,8 @@ void Server::send_error(const ConnectionPtr& connection, const std::string& id, 
 
 void Server::forget(const ConnectionPtr& connection) {
   connections_.erase(connection);
-  spdlog::debug("connection {} closed", connection->number());
+  spdlog::debug("closed connection={}", connection->number());
+  status_.touch();
   for (const std::string& session : streams_.drop(connection)) {
     stop_if_unheard(session);
   }
@@ -115,6 +136,11 @@ void Server::wait_for_signal() {
     if (error) {
       return;
     }
+    if (signal == SIGHUP) {
+      reread_settings();
+      wait_for_signal();
+      return;
+    }
     if (stopping_) {
       spdlog::warn("second signal: stopping at once");
       listener_.close();
@@ -128,6 +154,8 @@ void Server::wait_for_signal() {
 
 void Server::shut_down() {
   stopping_ = true;
+  status_.stop();
+  start_.notifier.stopping("Stopping");
   listener_.close();
   if (metrics_endpoint_) {
     metrics_endpoint_->close();

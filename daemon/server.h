@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,9 +16,12 @@
 #include "daemon/connection.h"
 #include "daemon/episode.h"
 #include "daemon/events.h"
+#include "daemon/inherited_sockets.h"
 #include "daemon/metrics.h"
 #include "daemon/metrics_endpoint.h"
 #include "daemon/requests.h"
+#include "daemon/service_notifier.h"
+#include "daemon/service_status.h"
 #include "daemon/session_streams.h"
 #include "daemon/settings.h"
 #include "daemon/unix_listener.h"
@@ -29,10 +33,19 @@ namespace condensed::daemon {
 /// Everything runs on the thread that calls run(); what the engine's thread calls only posts there.
 class Server {
  public:
-  /// Throws InputError when the socket cannot be taken.
-  Server(const Settings& settings, std::shared_ptr<engine::Model> model);
+  /// What the server gets from whoever started the daemon.
+  struct Start {
+    InheritedSockets& sockets;                // it takes its own
+    const ServiceNotifier& notifier;          // outlives the server
+    std::function<Settings()> read_settings;  // as they are now; throws InputError
+  };
 
-  /// Serves until SIGINT or SIGTERM, then ends generations, tells clients, and returns.
+  /// Listens on the inherited socket, if there is one, or at settings.socket. Throws InputError when the
+  /// socket cannot be taken.
+  Server(const Settings& settings, std::shared_ptr<engine::Model> model, Start start);
+
+  /// Serves until SIGINT or SIGTERM, then ends generations, tells clients, and returns. SIGHUP reads the
+  /// settings again.
   void run();
 
  private:
@@ -46,6 +59,9 @@ class Server {
   std::unique_ptr<MetricsEndpoint> make_metrics_endpoint();
   std::string metrics_text(const engine::EngineInfo& info);
   void wait_for_signal();
+  void reread_settings();
+  void reload(const Settings& next);
+  void refresh_status();
   void shut_down();
   void say_goodbye();
 
@@ -77,10 +93,13 @@ class Server {
   void stop_if_unheard(const std::string& session);
 
   Settings settings_;
+  Start start_;
+  std::string model_name_;
   boost::asio::io_context io_;
   boost::asio::signal_set signals_;
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;  // null without metrics_socket
   UnixListener listener_;                              // last of the sockets: who finds it finds all
+  ServiceStatus status_;
   SessionStreams streams_;
   std::set<ConnectionPtr> connections_;
   std::map<std::string, std::int64_t> generates_asked_;  // by session: not answered by the engine yet

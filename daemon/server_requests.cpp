@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/events.h"
+#include "daemon/log_fields.h"
 #include "daemon/process_metrics.h"
 #include "daemon/server.h"
 
@@ -20,7 +21,8 @@ constexpr std::int64_t kRetryWhenAnsweredMs = 50;
 void Server::handle_line(const ConnectionPtr& connection, std::string_view line) {
   std::variant<Request, RequestError> parsed = parse_request(line);
   if (const auto* error = std::get_if<RequestError>(&parsed)) {
-    spdlog::debug("connection {}: {}: {}", connection->number(), error->code, error->message);
+    // The message may quote what the client sent, which is nobody else's business.
+    spdlog::debug("refused a request code={} connection={}", error->code, connection->number());
     send_error(connection, error->id, error->code, error->message);
     return;
   }
@@ -28,10 +30,11 @@ void Server::handle_line(const ConnectionPtr& connection, std::string_view line)
   if (!connection->begin_request()) {
     send_error(connection, request.id, "request_limit",
                "as many requests of this connection are unanswered as max_requests_in_flight allows (" +
-                   std::to_string(settings_.max_requests_in_flight) + ")",
+                   std::to_string(connection->limits().max_requests_in_flight) + ")",
                {.limit = "max_requests_in_flight", .retry_after_ms = kRetryWhenAnsweredMs});
     return;
   }
+  status_.touch();
   guarded(connection, request.id, [&] {
     std::visit([&](auto& op) { handle(connection, request.id, std::move(op)); }, request.operation);
   });
@@ -43,7 +46,8 @@ void Server::guarded(const ConnectionPtr& connection, const std::string& id, Act
   try {
     action();
   } catch (const std::exception& error) {
-    spdlog::error("connection {}: a request failed: {}", connection->number(), error.what());
+    spdlog::error("a request failed: {} code=internal connection={}", in_quotes(error.what()),
+                  connection->number());
     send_error(connection, id, "internal", error.what());
   }
 }
@@ -56,6 +60,8 @@ engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::st
       connection->end_request();
       guarded(connection, id, [&] {
         if (const auto* error = std::get_if<engine::Error>(&result)) {
+          spdlog::debug("refused a request: {} code={} connection={}", in_quotes(error->message),
+                        engine::name_of(error->code), connection->number());
           send_error(connection, id, engine::name_of(error->code), error->message,
                      {session, error->limit, error->retry_after_ms, {}});
         } else {
@@ -100,6 +106,9 @@ void Server::handle(const ConnectionPtr& connection, const std::string& id, Gene
       [this](std::shared_ptr<PacedStream> from, StreamEvent event, bool done) {
         asio::post(io_, [this, from = std::move(from), event = std::move(event), done] {
           streams_.deliver(from, event, done);
+          if (done) {
+            status_.touch();
+          }
         });
       },
       [this] { engine_.wake(); });

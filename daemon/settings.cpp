@@ -25,6 +25,8 @@ std::function<void(const std::string&)> one_of(std::vector<std::string> choices)
   };
 }
 
+constexpr bool kReloadable = true;
+
 void check_mode(const std::string& text) {
   unsigned mode = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
@@ -133,20 +135,21 @@ const std::vector<Setting>& all_settings() {
        65536},
       {"prompt_tolerance", "auto, adaptive: largest change of a key or value that counts as none",
        &Settings::prompt_tolerance, 0, 1000},
-      {"max_line_bytes", "Longest request", &Settings::max_line_bytes, 1024, 1 << 30},
-      {"max_connections", "Most connections at once", &Settings::max_connections, 1, 1 << 20},
+      {"max_line_bytes", "Longest request", &Settings::max_line_bytes, 1024, 1 << 30, nullptr, kReloadable},
+      {"max_connections", "Most connections at once", &Settings::max_connections, 1, 1 << 20, nullptr,
+       kReloadable},
       {"max_requests_in_flight", "Most unanswered requests of one connection",
-       &Settings::max_requests_in_flight, 1, 1 << 20},
+       &Settings::max_requests_in_flight, 1, 1 << 20, nullptr, kReloadable},
       {"send_buffer_bytes", "Unsent output of a connection at which its streams rest",
-       &Settings::send_buffer_bytes, 1024, 1 << 30},
+       &Settings::send_buffer_bytes, 1024, 1 << 30, nullptr, kReloadable},
       {"stall_timeout_ms", "When a connection that takes no byte of its output is cut off; 0: never",
-       &Settings::stall_timeout_ms, 0, 86'400'000},
+       &Settings::stall_timeout_ms, 0, 86'400'000, nullptr, kReloadable},
       {"replay_bytes", "Latest events of a session that are kept for clients that come back; 0: none",
        &Settings::replay_bytes, 0, 1 << 30},
       {"max_replay_bytes", "Most bytes of kept events, all sessions together", &Settings::max_replay_bytes, 0,
        1LL << 40},
       {"log_level", "debug, info, warn or error", &Settings::log_level, 0, 0,
-       one_of({"debug", "info", "warn", "error"})},
+       one_of({"debug", "info", "warn", "error"}), kReloadable},
   };
   return settings;
 }
@@ -176,6 +179,18 @@ void set(Settings& settings, const Setting& setting, const SettingValue& value) 
   } else {
     settings.*(std::get<std::int64_t Settings::*>(setting.target)) = *integer;
   }
+}
+
+std::string text_of(const Settings& settings, const Setting& setting) {
+  return std::visit([&](auto member) { return shown(settings.*member); }, setting.target);
+}
+
+bool differs(const Settings& a, const Settings& b, const Setting& setting) {
+  return std::visit([&](auto member) { return a.*member != b.*member; }, setting.target);
+}
+
+void copy(Settings& to, const Settings& from, const Setting& setting) {
+  std::visit([&](auto member) { to.*member = from.*member; }, setting.target);
 }
 
 void set_from_text(Settings& settings, const Setting& setting, const std::string& text) {

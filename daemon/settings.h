@@ -61,6 +61,7 @@ struct Setting {
   double least = 0;                                         // numbers
   double most = 0;                                          // numbers
   std::function<void(const std::string&)> check = nullptr;  // strings: throws InputError
+  bool reloadable = false;                                  // can change while the daemon runs
 
   std::string flag() const;
 };
@@ -75,6 +76,12 @@ void set(Settings& settings, const Setting& setting, const SettingValue& value);
 
 /// The same from a command line's text.
 void set_from_text(Settings& settings, const Setting& setting, const std::string& text);
+
+/// Its value, as TOML shows it.
+std::string text_of(const Settings& settings, const Setting& setting);
+bool differs(const Settings& a, const Settings& b, const Setting& setting);
+/// Copies one of them.
+void copy(Settings& to, const Settings& from, const Setting& setting);
 
 /// Applies a TOML file. Throws InputError naming file, line and column for what cannot be parsed, is unknown
 /// or does not fit.

@@ -100,6 +100,17 @@ UnixListener::UnixListener(boost::asio::io_context& io, std::string path, unsign
   }
 }
 
+UnixListener::UnixListener(boost::asio::io_context& io, int inherited) : acceptor_(io), inherited_(true) {
+  boost::system::error_code error;
+  acceptor_.assign(Protocol(), inherited, error);
+  if (error) {
+    ::close(inherited);
+    throw InputError("the inherited socket cannot be used: " + error.message());
+  }
+  const Protocol::endpoint bound = acceptor_.local_endpoint(error);
+  path_ = error ? "?" : bound.path();
+}
+
 UnixListener::~UnixListener() {
   close();
 }
@@ -129,7 +140,8 @@ void UnixListener::close() {
     return;
   }
   struct stat status {};
-  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
+  if (!inherited_ && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+      status.st_ino == inode_) {
     ::unlink(path_.c_str());
   }
   boost::system::error_code ignored;

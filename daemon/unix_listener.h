@@ -9,7 +9,9 @@
 namespace condensed::daemon {
 
 /// A listening Unix socket at a path, taken from nobody: a socket that another daemon serves is left alone,
-/// one that nobody serves any more is replaced. Removes the path at the end if it is still its own.
+/// one that nobody serves any more is replaced. Removes the path at the end if it is still its own. Or one
+/// that a service manager listens on and passed on: its path belongs to the service manager and is never
+/// removed.
 class UnixListener {
  public:
   using Acceptor = boost::asio::local::stream_protocol::acceptor;
@@ -17,6 +19,8 @@ class UnixListener {
 
   /// Throws InputError saying why the path cannot be used. Permissions are never wider than `mode`.
   UnixListener(boost::asio::io_context& io, std::string path, unsigned mode);
+  /// Takes over a listening Unix stream socket, which it owns from now on.
+  UnixListener(boost::asio::io_context& io, int inherited);
   ~UnixListener();
   UnixListener(const UnixListener&) = delete;
   UnixListener& operator=(const UnixListener&) = delete;
@@ -24,12 +28,16 @@ class UnixListener {
   Acceptor& acceptor() { return acceptor_; }
   /// Hands every connection to `take`, until close(). Bears what hinders accept() for a while.
   boost::asio::awaitable<void> accept_each(std::function<void(Socket)> take);
-  /// Stops listening and removes the path.
+  /// The socket's path, as it is bound.
+  const std::string& path() const { return path_; }
+  bool inherited() const { return inherited_; }
+  /// Stops listening and removes the path, unless the socket was inherited.
   void close();
 
  private:
   std::string path_;
   Acceptor acceptor_;
+  bool inherited_ = false;
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };

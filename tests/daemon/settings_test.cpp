@@ -115,6 +115,25 @@ TEST(Settings, TextOfAFlagIsReadAsItsType) {
   EXPECT_THROW(set_from_text(settings, setting("prompt_tolerance"), "nan"), engine::InputError);
 }
 
+TEST(Settings, AreComparedShownAndCopiedByKey) {
+  Settings a;
+  Settings b;
+  b.max_connections = 7;
+  b.log_level = "debug";
+  for (const Setting& each : all_settings()) {
+    const bool changed = each.key == "max_connections" || each.key == "log_level";
+    EXPECT_EQ(differs(a, b, each), changed) << each.key;
+    EXPECT_TRUE(!changed || each.reloadable) << each.key;
+  }
+  EXPECT_EQ(text_of(b, setting("max_connections")), "7");
+  EXPECT_EQ(text_of(b, setting("log_level")), "\"debug\"");
+  copy(a, b, setting("log_level"));
+  EXPECT_EQ(a.log_level, "debug");
+  EXPECT_NE(a.max_connections, 7);
+  EXPECT_FALSE(setting("model").reloadable);
+  EXPECT_FALSE(setting("socket").reloadable);
+}
+
 TEST(Settings, RangeEndsAreInside) {
   for (const Setting& each : all_settings()) {
     if (std::holds_alternative<std::string Settings::*>(each.target)) {
