@@ -24,6 +24,8 @@ namespace condensed::daemon {
 
 namespace {
 
+constexpr const char* kJournalSocket = "/run/systemd/journal/socket";
+
 int priority_of(spdlog::level::level_enum level) {
   switch (level) {
     case spdlog::level::critical:
@@ -86,7 +88,8 @@ void JournalSink::sink_it_(const spdlog::details::log_msg& message) {
 }
 
 void start_logging() {
-  if (JournalSink::leads_to_journal(STDERR_FILENO)) {
+  // Without its socket, sending succeeds and nothing arrives.
+  if (JournalSink::leads_to_journal(STDERR_FILENO) && ::access(kJournalSocket, W_OK) == 0) {
     spdlog::set_default_logger(
         std::make_shared<spdlog::logger>("condensed", std::make_shared<JournalSink>()));
     return;
