@@ -1,0 +1,43 @@
+# Completion of condensectl for bash. Commands and flags are those that the program itself lists; sessions are those
+# of the daemon that the command line names.
+
+_condensectl_commands() {
+  condensectl --help 2>/dev/null | sed -n '/^Subcommands:/,$ s/^  \([a-z][a-z-]*\).*/\1/p'
+}
+
+# Flags of a command, or those before any.
+_condensectl_flags() {
+  condensectl "$@" --help 2>/dev/null | sed -n 's/^  \(-[a-z],\)\{0,1\}\(--[a-z][a-z-]*\).*/\2/p'
+}
+
+_condensectl_sessions() {
+  timeout 1 condensectl "$@" sessions </dev/null 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_condensectl() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words i
+  local command=() socket=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      --socket)
+        i=$((i + 1))
+        socket=(--socket "${COMP_WORDS[i]}")
+        ;;
+      -*) ;;
+      *) [ ${#command[@]} -gt 0 ] || command=("${COMP_WORDS[i]}") ;;
+    esac
+  done
+  if [ "$previous" = --socket ]; then
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    return
+  fi
+  case "$previous,$current" in
+    --session,*) words=$(_condensectl_sessions "${socket[@]}") ;;
+    *,-*) words=$(_condensectl_flags && _condensectl_flags "${command[@]}") ;;
+    *) words=$(if [ ${#command[@]} -eq 0 ]; then _condensectl_commands; else _condensectl_sessions "${socket[@]}"; fi) ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -F _condensectl condensectl
