@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include "daemon/events.h"
 
@@ -24,6 +25,15 @@ UnixListener listener(asio::io_context& io, const Settings& settings, InheritedS
     return {io, *inherited};
   }
   return {io, settings.socket, settings.socket_permissions()};
+}
+
+/// Whose process is at the other end: a user id.
+std::int64_t user_of(Connection::Socket& socket) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  return ::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
+             ? static_cast<std::int64_t>(peer.uid)
+             : -1;
 }
 
 /// The watchdog sees what the engine's thread does, not this one.
@@ -72,6 +82,7 @@ void Server::welcome(Connection::Socket socket) {
       .max_requests_in_flight = settings_.max_requests_in_flight,
       .stall_timeout = std::chrono::milliseconds(settings_.stall_timeout_ms),
   };
+  const std::int64_t user = user_of(socket);
   const bool full = static_cast<std::int64_t>(connections_.size()) >= settings_.max_connections;
   auto connection = std::make_shared<Connection>(
       std::move(socket), next_connection_++, limits,
@@ -88,8 +99,9 @@ void Server::welcome(Connection::Socket socket) {
           .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
   if (full) {
     if (turned_away_.begins()) {
-      spdlog::warn("turning clients away: {} connections are open (max_connections) code=connection_limit",
-                   connections_.size());
+      spdlog::warn(
+          "turning clients away: {} connections are open (max_connections) user={} code=connection_limit",
+          connections_.size(), user);
     }
     send_error(connection, {}, "connection_limit",
                "as many connections are open as max_connections allows (" +
@@ -100,7 +112,7 @@ void Server::welcome(Connection::Socket socket) {
   }
   connections_.insert(connection);
   metrics_.on_connection();
-  spdlog::debug("opened connection={}", connection->number());
+  spdlog::debug("opened user={} connection={}", user, connection->number());
   status_.touch();
   connection->start();
 }

@@ -60,8 +60,9 @@ engine::Reply<T> Server::reply_to(const ConnectionPtr& connection, const std::st
       connection->end_request();
       guarded(connection, id, [&] {
         if (const auto* error = std::get_if<engine::Error>(&result)) {
-          spdlog::debug("refused a request: {} code={} connection={}", in_quotes(error->message),
-                        engine::name_of(error->code), connection->number());
+          spdlog::debug("refused a request: {}{} code={} connection={}", in_quotes(error->message),
+                        session.empty() ? "" : " session=" + session, engine::name_of(error->code),
+                        connection->number());
           send_error(connection, id, engine::name_of(error->code), error->message,
                      {session, error->limit, error->retry_after_ms, {}});
         } else {

@@ -28,10 +28,11 @@ bool open_in_this_process(int descriptor) {
 }
 
 class InheritedSocketsTest : public testing::Test {
- protected:
+ public:
   InheritedSocketsTest() { std::filesystem::create_directories(folder_); }
   ~InheritedSocketsTest() override { std::filesystem::remove_all(folder_); }
 
+ protected:
   /// A socket as a service manager makes it; the caller owns it.
   int listening(const std::string& name) {
     const int descriptor = bound(name);
