@@ -36,7 +36,7 @@ struct Settings {
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
   std::int64_t max_line_bytes = 1 << 20;
-  std::int64_t max_connections = 256;
+  std::int64_t max_connections = 1024;
   std::int64_t max_requests_in_flight = 256;
   std::int64_t send_buffer_bytes = 256 << 10;
   std::int64_t stall_timeout_ms = 60000;

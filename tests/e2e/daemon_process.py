@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import tempfile
@@ -73,7 +74,8 @@ class Connection:
 class Daemon:
     """A daemon in a folder of its own."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, open_files: int | None = None) -> None:
+        self.open_files = open_files  # what the daemon may have open; None: as this process
         self.folder = tempfile.TemporaryDirectory(prefix="condensed-e2e-")
         self.socket_path = str(Path(self.folder.name) / "socket")
         self.flags = flags
@@ -85,7 +87,7 @@ class Daemon:
         return [BINARY, "--model", MODEL, "--socket", self.socket_path, "--sinks", "4", "--window", "124", *self.flags]
 
     def start(self) -> subprocess.Popen:
-        process = subprocess.Popen(self.command(), stderr=self.log)
+        process = subprocess.Popen(self.command(), stderr=self.log, preexec_fn=self.limit_files)
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline and process.poll() is None:
             try:
@@ -96,6 +98,10 @@ class Daemon:
                 time.sleep(0.02)
         process.kill()
         raise RuntimeError("the daemon did not start: " + self.log_text())
+
+    def limit_files(self) -> None:
+        if self.open_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.open_files, self.open_files))
 
     def connect(self) -> Connection:
         connection = Connection(self.socket_path)
@@ -123,9 +129,10 @@ class DaemonTest(unittest.TestCase):
     """Each test has a daemon of its own, which must end cleanly."""
 
     flags: tuple[str, ...] = ()
+    open_files: int | None = None
 
     def setUp(self) -> None:
-        self.daemon = Daemon(*self.flags)
+        self.daemon = Daemon(*self.flags, open_files=self.open_files)
         self.addCleanup(self.daemon.clean_up)
 
     def tearDown(self) -> None:
