@@ -61,6 +61,26 @@ TEST(Client, AnErrorSaysWhichLimitItIsAndWhenToTryAgain) {
   }
 }
 
+TEST(Client, ADetachedGenerationHasBegunOrIsRefused) {
+  FakeDaemon daemon([](FakeDaemon::Peer& peer) {
+    for (const bool refused : {false, true}) {
+      const json::object generate = peer.read();
+      EXPECT_EQ(generate.at("op"), "generate");
+      EXPECT_EQ(generate.at("detached"), true);
+      const json::object detach = peer.read();
+      EXPECT_EQ(detach.at("op"), "detach");
+      EXPECT_EQ(detach.at("session"), "s");
+      peer.write(refused ? R"({"event":"error","code":"session_busy","message":"m","id":)" + id_of(generate) +
+                               "}\n"
+                         : token(generate, "a"));
+      peer.write(answer(detach, "detached"));
+    }
+  });
+  Client client(daemon.path());
+  client.generate_detached({{"session", "s"}});
+  EXPECT_THROW(client.generate_detached({{"session", "s"}}), RequestFailed);
+}
+
 TEST(Client, EventsMayComeInAnyPieces) {
   FakeDaemon daemon([](FakeDaemon::Peer& peer) {
     const json::object first = peer.read();
