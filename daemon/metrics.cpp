@@ -34,12 +34,10 @@ const Buckets kSeconds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02
 constexpr std::array kReasons{FinishReason::length,    FinishReason::stop,   FinishReason::eos,
                               FinishReason::cancelled, FinishReason::closed, FinishReason::shutdown};
 
-// docs/protocol.md, "Errors".
-constexpr std::array<std::string_view, 16> kErrorCodes{
-    "bad_json",       "invalid_utf8",    "line_too_long",    "unknown_op",
-    "bad_request",    "unknown_session", "session_exists",   "session_busy",
-    "session_limit",  "append_limit",    "connection_limit", "request_limit",
-    "not_generating", "session_closed",  "shutting_down",    "internal"};
+// Those that the engine does not know; docs/protocol.md, "Errors".
+constexpr std::array kDaemonErrors{"bad_json",         "invalid_utf8",  "line_too_long", "unknown_op",
+                                   "connection_limit", "request_limit", "replay_gone",   "internal"};
+constexpr auto kLastEngineError = engine::ErrorCode::shutting_down;
 
 /// vLLM tells apart what a model ends, what its limit ends, and what somebody else does.
 std::string_view finished_reason(FinishReason reason) {
@@ -86,10 +84,11 @@ Metrics::Metrics(const std::string& model_name, const std::string& backend)
       running_(gauge("vllm:num_requests_running", "Generations under way.", model_)),
       waiting_(gauge("vllm:num_requests_waiting",
                      "Sessions that had tokens to run but found no room in the latest step.", model_)),
-      cache_usage_(gauge("vllm:kv_cache_usage_perc",
-                         "Memory of all caches; 1 is what max_sessions sessions of the default window hold "
-                         "when full.",
-                         model_)),
+      cache_usage_(
+          gauge("vllm:kv_cache_usage_perc",
+                "Memory of all caches; 1 is max_cache_bytes, or max_resident_sessions full sessions of the "
+                "default window, if that is less.",
+                model_)),
       gpu_cache_usage_(gauge("vllm:gpu_cache_usage_perc",
                              "The same as vllm:kv_cache_usage_perc, under its older name.", model_)),
       prompt_tokens_(counter("vllm:prompt_tokens_total", "Input tokens read.", model_)),
@@ -156,8 +155,11 @@ Metrics::Metrics(const std::string& model_name, const std::string& backend)
     requests_.Add(with(model_, "finished_reason", finished_reason(reason)));
     generations_.Add({{"reason", std::string(engine::name_of(reason))}});
   }
-  for (const std::string_view code : kErrorCodes) {
-    errors_.Add({{"code", std::string(code)}});
+  for (const char* code : kDaemonErrors) {
+    errors_.Add({{"code", code}});
+  }
+  for (int code = 0; code <= static_cast<int>(kLastEngineError); ++code) {
+    errors_.Add({{"code", std::string(engine::name_of(static_cast<engine::ErrorCode>(code)))}});
   }
   gauge("condensed_build_info", "Always 1; the labels say what runs.",
         {{"version", CONDENSED_VERSION}, {"model_name", model_name}, {"backend", backend}})

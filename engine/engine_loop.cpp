@@ -119,6 +119,7 @@ void Engine::Loop::run_commands(Clock::time_point until) {
 
 /// What ends by itself may do so, for a while: input that waits, and generations that somebody reads.
 void Engine::Loop::drain() {
+  run_commands(Clock::now());  // what came before the end is still answered
   for (const EntryPtr& entry : table_.residents()) {
     if (entry->session->generating() && !entry->session->tokens_left()) {
       stop_generation(*entry->session);

@@ -1,19 +1,19 @@
 #include "engine/engine_observer.h"
 
 #include <filesystem>
-#include <future>
 #include <numeric>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/engine.h"
-#include "kernels/make_backend.h"
+#include "tests/engine/engine_calls.h"
+#include "tests/engine/scratch_folder.h"
 
 namespace condensed::engine {
 namespace {
 
+namespace fs = std::filesystem;
 using std::chrono::nanoseconds;
 using testing::Each;
 using testing::ElementsAre;
@@ -27,6 +27,12 @@ class Recorder final : public EngineObserver {
   void on_later_token(nanoseconds since_previous) override { later_tokens.push_back(since_previous); }
   void on_generation_end(const GenerationSummary& summary) override { ends.push_back(summary); }
   void on_append_read(std::int64_t tokens) override { appends.push_back(tokens); }
+  void on_snapshot_written(std::size_t bytes, nanoseconds /*duration*/) override {
+    snapshot_bytes.push_back(bytes);
+  }
+  void on_snapshot_failed() override { ++n_failed; }
+  void on_session_hibernated() override { ++n_hibernated; }
+  void on_session_woken(nanoseconds duration) override { woken.push_back(duration); }
 
   std::int64_t sum(std::int64_t StepReport::*member) const {
     return std::accumulate(
@@ -39,26 +45,10 @@ class Recorder final : public EngineObserver {
   std::vector<nanoseconds> later_tokens;
   std::vector<GenerationSummary> ends;
   std::vector<std::int64_t> appends;
-};
-
-class Waiter final : public GenerationListener {
- public:
-  bool accepts_token() const override { return true; }
-  void on_token(const GeneratedToken& /*token*/) override {}
-  void on_done(const GenerationSummary& /*summary*/) override { done_.set_value(); }
-  void wait() { done_.get_future().wait(); }
-
- private:
-  std::promise<void> done_;
-};
-
-template <typename T>
-struct Answer {
-  std::promise<T> promise;
-  Reply<T> reply() {
-    return [this](std::variant<T, Error> result) { promise.set_value(std::get<T>(std::move(result))); };
-  }
-  T wait() { return promise.get_future().get(); }
+  std::vector<std::size_t> snapshot_bytes;
+  std::vector<nanoseconds> woken;
+  std::int64_t n_failed = 0;
+  std::int64_t n_hibernated = 0;
 };
 
 class EngineObserverTest : public testing::Test {
@@ -68,33 +58,22 @@ class EngineObserverTest : public testing::Test {
   void start(EngineOptions options) {
     options.default_window = {4, 28};
     options.observer = &recorder_;
-    engine_.emplace(load_model(std::filesystem::path(CONDENSED_MODELS_DIR) / "books-1m",
-                               kernels::make_backend("auto", 1), std::nullopt),
-                    options);
+    engine_.emplace(bundled_model(), options);
   }
 
-  SessionInfo open(const std::string& name, std::vector<std::int32_t> tokens) {
-    Answer<SessionInfo> answer;
-    engine_->open({.session = {.name = name}, .input = std::move(tokens)}, answer.reply());
-    return answer.wait();
+  SessionInfo open_with(const std::string& name, std::vector<std::int32_t> tokens) {
+    return value(open(*engine_, {.session = {.name = name}, .input = std::move(tokens)}));
   }
-  void append(const std::string& name, std::vector<std::int32_t> tokens) {
-    Answer<AppendResult> answer;
-    engine_->append({.name = name}, std::move(tokens), answer.reply());
-    answer.wait();
+  std::shared_ptr<Collector> start_generation(const std::string& name,
+                                              std::optional<std::int64_t> max_tokens) {
+    auto collector = std::make_shared<Collector>();
+    GenerateRequest request = greedy(name, 1);
+    request.max_tokens = max_tokens;
+    value(generate(*engine_, request, collector));
+    return collector;
   }
-  std::shared_ptr<Waiter> generate(const std::string& name, std::optional<std::int64_t> max_tokens) {
-    GenerateRequest request{.session = {.name = name}, .max_tokens = max_tokens, .ignore_eos = true};
-    auto waiter = std::make_shared<Waiter>();
-    Answer<SessionInfo> answer;
-    engine_->generate(request, waiter, answer.reply());
-    answer.wait();
-    return waiter;
-  }
-  EngineInfo stat() {
-    Answer<EngineInfo> answer;
-    engine_->stat_engine(answer.reply());
-    return answer.wait();
+  EngineInfo stat_all() {
+    return value(wait_for<EngineInfo>([&](auto reply) { engine_->stat_engine(reply); }));
   }
 
   Recorder recorder_;
@@ -102,13 +81,13 @@ class EngineObserverTest : public testing::Test {
 };
 
 TEST_F(EngineObserverTest, StepsAddUpToTheEnginesCounters) {
-  open("a", {5, 6, 7, 8, 9});
-  open("b", std::vector<std::int32_t>(50, 11));
-  const auto a = generate("a", 20);
-  const auto b = generate("b", 30);
-  a->wait();
-  b->wait();
-  const EngineInfo info = stat();
+  open_with("a", {5, 6, 7, 8, 9});
+  open_with("b", std::vector<std::int32_t>(50, 11));
+  const auto a = start_generation("a", 20);
+  const auto b = start_generation("b", 30);
+  a->wait_done();
+  b->wait_done();
+  const EngineInfo info = stat_all();
   engine_->shutdown();
 
   EXPECT_EQ(static_cast<std::int64_t>(recorder_.steps.size()), info.steps);
@@ -127,10 +106,10 @@ TEST_F(EngineObserverTest, StepsAddUpToTheEnginesCounters) {
 }
 
 TEST_F(EngineObserverTest, EveryTokenIsTheFirstOrALaterOne) {
-  open("a", {5, 6});
-  generate("a", 7)->wait();
-  generate("a", 1)->wait();
-  generate("a", 4)->wait();
+  open_with("a", {5, 6});
+  start_generation("a", 7)->wait_done();
+  start_generation("a", 1)->wait_done();
+  start_generation("a", 4)->wait_done();
   engine_->shutdown();
 
   EXPECT_EQ(recorder_.first_tokens.size(), 3U);
@@ -144,10 +123,10 @@ TEST_F(EngineObserverTest, EveryTokenIsTheFirstOrALaterOne) {
 }
 
 TEST_F(EngineObserverTest, EndsSayWhyAndHowMuch) {
-  open("a", {5, 6, 7});
-  generate("a", 3)->wait();
-  append("a", {8, 9});
-  generate("a", std::nullopt);
+  open_with("a", {5, 6, 7});
+  start_generation("a", 3)->wait_done();
+  value(append(*engine_, "a", std::vector<std::int32_t>{8, 9}));
+  start_generation("a", std::nullopt);
   engine_->shutdown();
 
   ASSERT_EQ(recorder_.ends.size(), 2U);
@@ -164,12 +143,40 @@ TEST_F(EngineObserverTest, WhoFindsNoRoomInAStepWaits) {
   options.max_batch_rows = 2;
   start(options);
   for (const char* name : {"a", "b", "c", "d", "e"}) {
-    open(name, {5});
-    generate(name, std::nullopt);
+    open_with(name, {5});
+    start_generation(name, std::nullopt);
   }
-  EXPECT_EQ(stat().waiting,
+  EXPECT_EQ(stat_all().waiting,
             3);  // a command of ours is carried out after at least one step since the last one
-  EXPECT_EQ(stat().generating, 5);
+  EXPECT_EQ(stat_all().generating, 5);
+}
+
+TEST_F(EngineObserverTest, SnapshotsAreReportedAndSleepIs) {
+  const ScratchFolder folder;
+  start({.max_resident_sessions = 1, .state_dir = folder.path()});
+  open_with("a", {5, 6, 7});
+  const SavedSnapshot saved = value(save(*engine_, "a"));
+  open_with("b", {5});  // there is room for one: a goes to sleep
+  value(append(*engine_, "a", std::vector<std::int32_t>{8}));
+  engine_->shutdown();
+
+  EXPECT_EQ(recorder_.snapshot_bytes.front(), saved.bytes);
+  EXPECT_EQ(recorder_.n_hibernated, 2);  // a for b, and b for a
+  EXPECT_EQ(recorder_.woken.size(), 1U);
+  EXPECT_THAT(recorder_.woken, Each(Ge(nanoseconds::zero())));
+  EXPECT_EQ(recorder_.n_failed, 0);
+}
+
+TEST_F(EngineObserverTest, FailedSnapshotsAreReported) {
+  const ScratchFolder folder;
+  start({.state_dir = folder.path()});
+  open_with("a", {5, 6, 7});
+  fs::rename(folder.path() / "sessions", folder.path() / "elsewhere");
+  EXPECT_EQ(error(save(*engine_, "a")).code, ErrorCode::snapshot_failed);
+  fs::rename(folder.path() / "elsewhere", folder.path() / "sessions");
+  value(save(*engine_, "a"));
+  engine_->shutdown();
+  EXPECT_EQ(recorder_.n_failed, 1);
 }
 
 }  // namespace
