@@ -112,7 +112,7 @@ void Server::welcome(Connection::Socket socket) {
   }
   connections_.insert(connection);
   metrics_.on_connection();
-  spdlog::debug("opened user={} connection={}", user, connection->number());
+  spdlog::debug("connection opened user={} connection={}", user, connection->number());
   status_.touch();
   connection->start();
 }
@@ -125,7 +125,7 @@ void Server::send_error(const ConnectionPtr& connection, const std::string& id, 
 
 void Server::forget(const ConnectionPtr& connection) {
   connections_.erase(connection);
-  spdlog::debug("closed connection={}", connection->number());
+  spdlog::debug("connection closed connection={}", connection->number());
   status_.touch();
   for (const std::string& session : streams_.drop(connection)) {
     stop_if_unheard(session);

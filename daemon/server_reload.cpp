@@ -16,15 +16,15 @@ void Server::reread_settings() {
     return;
   }
   start_.notifier.reloading();
-  std::string status = status_.text();
   try {
     reload(start_.read_settings());
+    status_.set_note("");
     spdlog::info("the configuration was read again");
   } catch (const std::exception& error) {
     spdlog::error("the configuration stays as it was: {}", error.what());
-    status = std::string("Serving; the configuration was not reloaded: ") + error.what();
+    status_.set_note(std::string("; the configuration was not reloaded: ") + error.what());
   }
-  start_.notifier.ready(status);
+  start_.notifier.ready(status_.text());
 }
 
 /// Puts into force what can change while streams run.

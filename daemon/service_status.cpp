@@ -29,7 +29,7 @@ void ServiceStatus::touch() {
 void ServiceStatus::show(std::string text) {
   if (!stopped_ && text != text_) {
     text_ = std::move(text);
-    notifier_.status(text_);
+    notifier_.status(this->text());
   }
 }
 

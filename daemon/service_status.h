@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include <boost/asio.hpp>
 
@@ -19,8 +20,10 @@ class ServiceStatus {
   /// Something may have changed.
   void touch();
   void show(std::string text);
-  /// The line shown last.
-  const std::string& text() const { return text_; }
+  /// Stands after every line from now on, until another note (empty: none) replaces it.
+  void set_note(std::string note) { note_ = std::move(note); }
+  /// The line shown last, with the note as it is now.
+  std::string text() const { return text_ + note_; }
   /// Shows nothing any more.
   void stop();
 
@@ -29,6 +32,7 @@ class ServiceStatus {
   std::function<void()> ask_;
   boost::asio::steady_timer timer_;
   std::string text_ = "Serving";
+  std::string note_;
   bool waiting_ = false;
   bool stopped_ = false;
 };

@@ -110,6 +110,21 @@ TEST(StartPatience, IsRenewedUntilTheEnd) {
   EXPECT_EQ(sent.states().size(), n + 1);  // nothing came after the end
 }
 
+TEST(ServiceStatus, ANoteStandsUntilItIsReplaced) {
+  Sent sent;
+  const ServiceNotifier notifier = sent.notifier();
+  boost::asio::io_context io;
+  ServiceStatus status(io, notifier, [] {});
+  status.show("Serving 1");
+  status.set_note("; not reloaded");
+  EXPECT_EQ(status.text(), "Serving 1; not reloaded");
+  status.show("Serving 2");
+  status.set_note("");
+  status.show("Serving 3");
+  EXPECT_THAT(sent.states(),
+              ElementsAre("STATUS=Serving 1", "STATUS=Serving 2; not reloaded", "STATUS=Serving 3"));
+}
+
 TEST(ServiceStatus, AsksOnceForManyChangesAndShowsOnlyNews) {
   Sent sent;
   const ServiceNotifier notifier = sent.notifier();

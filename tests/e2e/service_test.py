@@ -227,7 +227,7 @@ class Reloading(ServiceTest):
         client.call(op="no_such_operation", secret="text of a user")
         client.call(op="stat", session="none")
         log = service.log_text()
-        self.assertRegex(log, rf"opened user={os.getuid()} connection=\d+\n")
+        self.assertRegex(log, rf"connection opened user={os.getuid()} connection=\d+\n")
         self.assertRegex(log, r"refused a request code=unknown_op connection=\d+\n")
         self.assertRegex(log, r"session=none code=unknown_session connection=\d+\n")
         self.assertNotIn("text of a user", log)
@@ -241,7 +241,10 @@ class Reloading(ServiceTest):
         self.assertRegex(service.log_text(), r"error the configuration stays as it was: .*:2:")
         clients = [service.connect() for _ in range(3)]
         self.assertEqual([client.call(op="ping")["event"] for client in clients], ["pong"] * 3)
-        self.reload(service, self.CONFIG + "max_connections = 3\n")
+        # Whoever looks at the service's status later still sees it.
+        service.notifications.until("connections: 3, .*; the configuration was not reloaded: ")
+        status = self.reload(service, self.CONFIG + "max_connections = 3\n")
+        self.assertNotIn("not reloaded", status)
         self.assertIn("max_connections = 3 from now on", service.log_text())
         self.stopped(service)
 
