@@ -17,11 +17,12 @@ constexpr std::size_t kEventsPerWrite = 64;  // buffers one system call takes
 constexpr std::size_t kBytesPerWrite = 65536;
 }  // namespace
 
-Connection::Connection(Socket socket, std::int64_t number, const Limits& limits, Handlers handlers)
+Connection::Connection(Socket socket, std::int64_t number, const Limits& limits, Handlers handlers, Peer peer)
     : socket_(std::move(socket)),
       number_(number),
       limits_(limits),
       handlers_(std::move(handlers)),
+      peer_(std::move(peer)),
       lines_(limits.max_line_bytes),
       drained_(socket_.get_executor(), asio::steady_timer::time_point::max()),
       stalled_(socket_.get_executor()) {}
@@ -116,7 +117,7 @@ void Connection::finish_if_idle() {
   }
   // Later, because whoever ended a request or a generation is not done with it yet.
   asio::post(socket_.get_executor(), [self = shared_from_this()] {
-    if (self->requests_in_flight_ == 0 && self->generations_paced_ == 0) {
+    if (self->requests_in_flight_ == 0 && self->generations_paced_ == 0 && self->large_answers_ == 0) {
       self->close_when_written();
     }
   });
@@ -256,6 +257,14 @@ void Connection::end_request() {
 void Connection::end_large_answer() {
   --large_answers_;
   drained_.cancel();
+  finish_if_idle();
+}
+
+asio::awaitable<void> Connection::drained() {
+  const auto self = shared_from_this();
+  while (open_ && congested_) {
+    co_await drained_.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
 }
 
 void Connection::end_pacing() {

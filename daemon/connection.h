@@ -11,6 +11,7 @@
 
 #include <boost/asio.hpp>
 
+#include "daemon/access.h"
 #include "daemon/line_splitter.h"
 #include "daemon/paced_stream.h"
 
@@ -52,7 +53,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::function<void(const std::shared_ptr<Connection>&)> on_closed;   // once; the connection is dead then
   };
 
-  Connection(Socket socket, std::int64_t number, const Limits& limits, Handlers handlers);
+  Connection(Socket socket, std::int64_t number, const Limits& limits, Handlers handlers, Peer peer = {});
 
   /// Begins to read.
   void start();
@@ -70,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
 
   std::int64_t number() const { return number_; }
+  const Peer& peer() const { return peer_; }
   const Limits& limits() const { return limits_; }
   bool open() const { return open_; }
   /// More is unsent than the buffer should hold; stays so until half of it is free again.
@@ -82,6 +84,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// answer waits beyond the send buffer.
   void begin_large_answer() { ++large_answers_; }
   void end_large_answer();
+  /// Waits until the connection is no longer congested, or has ended.
+  boost::asio::awaitable<void> drained();
   /// Counts the generations that this connection paces.
   void begin_pacing() { ++generations_paced_; }
   void end_pacing();
@@ -112,6 +116,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::int64_t number_;
   Limits limits_;
   Handlers handlers_;
+  Peer peer_;
   bool open_ = true;
   bool closing_ = false;      // ends when all is written
   bool input_ended_ = false;  // ends when all is answered

@@ -4,6 +4,8 @@
 
 #include <boost/json.hpp>
 
+#include "daemon/base64.h"
+
 namespace condensed::daemon {
 
 namespace json = boost::json;
@@ -18,19 +20,32 @@ double milliseconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
+std::string_view state_of(const engine::SessionInfo& info) {
+  return info.asleep ? "asleep" : info.generating ? "generating" : "resting";
+}
+
 json::object session_fields(const engine::SessionInfo& info, std::int64_t attached) {
-  return {{"session", info.session.name},
-          {"generating", info.generating},
-          {"sinks", info.sinks},
-          {"window", info.window},
-          {"position", info.position},
-          {"cached", info.cached},
-          {"evictions", info.evictions},
-          {"waiting_tokens", info.waiting_tokens},
-          {"waiting_bytes", info.waiting_bytes},
-          {"cache_bytes", info.cache_bytes},
-          {"cache_bytes_max", info.cache_bytes_max},
-          {"attached", attached}};
+  json::object fields = {{"session", info.session.name},
+                         {"user", info.session.user},
+                         {"state", state_of(info)},
+                         {"generating", info.generating},
+                         {"interrupted", info.interrupted},
+                         {"sinks", info.sinks},
+                         {"window", info.window},
+                         {"position", info.position},
+                         {"cached", info.cached},
+                         {"evictions", info.evictions},
+                         {"waiting_tokens", info.waiting_tokens},
+                         {"waiting_bytes", info.waiting_bytes},
+                         {"cache_bytes", info.cache_bytes},
+                         {"cache_bytes_max", info.cache_bytes_max},
+                         {"idle_s", std::chrono::duration<double>(info.idle).count()},
+                         {"attached", attached}};
+  if (info.saved_position) {
+    fields["saved_position"] = *info.saved_position;
+    fields["snapshot_bytes"] = info.snapshot_bytes;
+  }
+  return fields;
 }
 
 json::object opened_fields(std::string_view event, const engine::SessionInfo& info) {
@@ -86,6 +101,9 @@ std::string done_event(std::string_view session, const engine::GenerationSummary
                      {"reason", engine::name_of(summary.reason)},
                      {"text", summary.text},
                      {"position", summary.position}};
+  if (summary.resumable) {
+    event["resumable"] = true;
+  }
   if (!summary.stop.empty()) {
     event["stop"] = summary.stop;
   }
@@ -123,7 +141,10 @@ std::string stat_event(const engine::EngineInfo& info, const DaemonInfo& daemon)
                {"cache_dtype", name_of(info.cache_dtype)},
                {"cache_bytes_per_token", info.cache_bytes_per_token},
                {"sessions", info.sessions},
+               {"asleep", info.asleep},
                {"max_sessions", info.max_sessions},
+               {"max_resident_sessions", info.max_resident_sessions},
+               {"max_cache_bytes", info.max_cache_bytes},
                {"generating", info.generating},
                {"cache_bytes", info.cache_bytes},
                {"steps", info.steps},
@@ -146,6 +167,39 @@ std::string list_event(const std::vector<engine::SessionInfo>& sessions,
 
 std::string position_event(std::string_view name, const engine::SessionInfo& info) {
   return line({{"event", name}, {"session", info.session.name}, {"position", info.position}});
+}
+
+std::string saved_event(const engine::SavedSnapshot& saved) {
+  return line({{"event", "saved"},
+               {"session", saved.session.name},
+               {"position", saved.position},
+               {"bytes", saved.bytes}});
+}
+
+std::string added_event(std::string_view name, const engine::SessionInfo& info) {
+  json::object event = opened_fields(name, info);
+  event.erase("existed");
+  return line(event);
+}
+
+std::string renamed_event(const engine::SessionInfo& info, std::string_view from) {
+  return line(
+      {{"event", "renamed"}, {"session", info.session.name}, {"from", from}, {"position", info.position}});
+}
+
+std::string chunk_event(std::string_view session, std::span<const std::byte> part) {
+  return line({{"event", "chunk"}, {"session", session}, {"data", to_base64(part)}});
+}
+
+std::string exported_event(const engine::ExportedSession& exported) {
+  return line({{"event", "exported"},
+               {"session", exported.session.name},
+               {"position", exported.position},
+               {"bytes", exported.file.size()}});
+}
+
+std::string importing_event(std::size_t bytes) {
+  return line({{"event", "importing"}, {"bytes", bytes}});
 }
 
 std::string detached_event(std::string_view session) {

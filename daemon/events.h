@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -35,8 +36,16 @@ std::string stat_event(const engine::EngineInfo& info, const DaemonInfo& daemon)
 /// attached: connections of each session, in the same order.
 std::string list_event(const std::vector<engine::SessionInfo>& sessions,
                        const std::vector<std::int64_t>& attached);
-/// "cancelled", "closed"
+/// "cancelled", "closed", "undone"
 std::string position_event(std::string_view name, const engine::SessionInfo& info);
+std::string saved_event(const engine::SavedSnapshot& saved);
+/// "forked", "imported": a session that is there now.
+std::string added_event(std::string_view name, const engine::SessionInfo& info);
+std::string renamed_event(const engine::SessionInfo& info, std::string_view from);
+/// A part of an exported session's file.
+std::string chunk_event(std::string_view session, std::span<const std::byte> part);
+std::string exported_event(const engine::ExportedSession& exported);
+std::string importing_event(std::size_t bytes);
 std::string detached_event(std::string_view session);
 std::string lagged_event(std::string_view session, std::int64_t missed_tokens);
 std::string pong_event();

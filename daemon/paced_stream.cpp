@@ -6,7 +6,7 @@
 
 namespace condensed::daemon {
 
-PacedStream::PacedStream(std::string session, std::size_t limit_bytes, Deliver deliver,
+PacedStream::PacedStream(engine::SessionId session, std::size_t limit_bytes, Deliver deliver,
                          std::function<void()> wake)
     : session_(std::move(session)),
       limit_bytes_(limit_bytes),
@@ -14,11 +14,11 @@ PacedStream::PacedStream(std::string session, std::size_t limit_bytes, Deliver d
       wake_(std::move(wake)) {}
 
 void PacedStream::on_token(const engine::GeneratedToken& token) {
-  send({token_event(session_, token), token.position}, false);
+  send({token_event(session_.name, token), token.position}, false);
 }
 
 void PacedStream::on_done(const engine::GenerationSummary& summary) {
-  send({done_event(session_, summary), summary.position}, true);
+  send({done_event(session_.name, summary), summary.position}, true);
 }
 
 void PacedStream::send(StreamEvent event, bool done) {

@@ -22,9 +22,10 @@ class PacedStream final : public engine::GenerationListener,
   using Deliver = std::function<void(std::shared_ptr<PacedStream> stream, StreamEvent event, bool done)>;
 
   /// wake: makes the engine look again at accepts_token(); callable from the socket thread.
-  PacedStream(std::string session, std::size_t limit_bytes, Deliver deliver, std::function<void()> wake);
+  PacedStream(engine::SessionId session, std::size_t limit_bytes, Deliver deliver,
+              std::function<void()> wake);
 
-  const std::string& session() const { return session_; }
+  const engine::SessionId& session() const { return session_; }
 
   bool accepts_token() const override {
     return !held_.load(std::memory_order_relaxed) && !full_.load(std::memory_order_relaxed);
@@ -42,7 +43,7 @@ class PacedStream final : public engine::GenerationListener,
  private:
   void send(StreamEvent event, bool done);
 
-  std::string session_;
+  engine::SessionId session_;
   std::size_t limit_bytes_;
   Deliver deliver_;
   std::function<void()> wake_;

@@ -5,7 +5,7 @@
 namespace condensed::daemon {
 
 /// The session's ring, marked as just used; a new one if there is none.
-ReplayRings::Ring& ReplayRings::used(const std::string& session, std::int64_t first_position) {
+ReplayRings::Ring& ReplayRings::used(const engine::SessionId& session, std::int64_t first_position) {
   const auto [found, is_new] = rings_.try_emplace(session);
   Ring& ring = found->second;
   if (is_new) {
@@ -27,7 +27,7 @@ void ReplayRings::drop_oldest(Ring& ring) {
   ring.events.pop_front();
 }
 
-void ReplayRings::add(const std::string& session, const StreamEvent& event) {
+void ReplayRings::add(const engine::SessionId& session, const StreamEvent& event) {
   if (limits_.session_bytes == 0) {
     return;
   }
@@ -44,16 +44,16 @@ void ReplayRings::add(const std::string& session, const StreamEvent& event) {
     drop_oldest(ring);
   }
   while (bytes_ > limits_.total_bytes && !uses_.empty()) {
-    forget(std::string(uses_.front()));
+    forget(engine::SessionId(uses_.front()));
   }
 }
 
-std::int64_t ReplayRings::kept_from(const std::string& session, std::int64_t stream_position) const {
+std::int64_t ReplayRings::kept_from(const engine::SessionId& session, std::int64_t stream_position) const {
   const auto found = rings_.find(session);
   return found == rings_.end() ? stream_position : std::min(found->second.complete_from, stream_position);
 }
 
-std::vector<std::string> ReplayRings::from(const std::string& session, std::int64_t position) {
+std::vector<std::string> ReplayRings::from(const engine::SessionId& session, std::int64_t position) {
   std::vector<std::string> lines;
   if (!rings_.contains(session)) {
     return lines;
@@ -66,7 +66,7 @@ std::vector<std::string> ReplayRings::from(const std::string& session, std::int6
   return lines;
 }
 
-void ReplayRings::forget(const std::string& session) {
+void ReplayRings::forget(const engine::SessionId& session) {
   const auto found = rings_.find(session);
   if (found == rings_.end()) {
     return;

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <deque>
 #include <list>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <vector>
+
+#include "engine/session_id.h"
 
 namespace condensed::daemon {
 
@@ -33,16 +35,16 @@ class ReplayRings {
 
   /// The next event of the session. Positions do not decrease; where they do, the session has gone back, and
   /// what was kept is dropped.
-  void add(const std::string& session, const StreamEvent& event);
+  void add(const engine::SessionId& session, const StreamEvent& event);
 
   /// From which position on every event of the session is kept, given the position where its stream is now.
-  std::int64_t kept_from(const std::string& session, std::int64_t stream_position) const;
+  std::int64_t kept_from(const engine::SessionId& session, std::int64_t stream_position) const;
 
   /// The lines of the events kept that have at least this position, in order.
-  std::vector<std::string> from(const std::string& session, std::int64_t position);
+  std::vector<std::string> from(const engine::SessionId& session, std::int64_t position);
 
   /// The session is gone.
-  void forget(const std::string& session);
+  void forget(const engine::SessionId& session);
 
   /// As the limits count.
   std::size_t bytes() const { return bytes_; }
@@ -52,16 +54,16 @@ class ReplayRings {
     std::deque<StreamEvent> events;
     std::int64_t complete_from = 0;  // nothing of this position or a later one has been dropped
     std::size_t bytes = kRingBytes;
-    std::list<std::string>::iterator use;
+    std::list<engine::SessionId>::iterator use;
   };
-  using Rings = std::unordered_map<std::string, Ring>;
+  using Rings = std::map<engine::SessionId, Ring>;
 
-  Ring& used(const std::string& session, std::int64_t first_position);
+  Ring& used(const engine::SessionId& session, std::int64_t first_position);
   void drop_oldest(Ring& ring);
 
   Limits limits_;
   Rings rings_;
-  std::list<std::string> uses_;  // names of sessions, the one used least recently first
+  std::list<engine::SessionId> uses_;  // names of sessions, the one used least recently first
   std::size_t bytes_ = 0;
 };
 

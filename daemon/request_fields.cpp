@@ -113,11 +113,26 @@ std::optional<bool> RequestFields::boolean(std::string_view key) {
   return value->get_bool();
 }
 
-std::optional<std::string> RequestFields::session_name() {
-  std::optional<std::string> name = string("session");
+std::optional<std::string> RequestFields::user() {
+  const json::value* value = take("user");
+  if (value == nullptr) {
+    return std::nullopt;
+  }
+  if (value->is_string() && !value->get_string().empty()) {
+    return std::string(value->get_string());
+  }
+  const std::optional<std::int64_t> number = as_integer(*value);
+  if (!number || *number < 0) {
+    fail("user", "a user's name or number", value);
+  }
+  return std::to_string(*number);
+}
+
+std::optional<std::string> RequestFields::session_name(std::string_view key) {
+  std::optional<std::string> name = string(key);
   if (name && !is_session_name(*name)) {
     const json::value value(*name);
-    fail("session", "1 to 128 characters out of A-Z a-z 0-9 . _ -", &value);
+    fail(key, "1 to 128 characters out of A-Z a-z 0-9 . _ -", &value);
   }
   return name;
 }

@@ -33,8 +33,10 @@ class RequestFields {
   std::optional<double> number(std::string_view key, double least, double most);
   std::optional<bool> boolean(std::string_view key);
   /// A session name: 1 to 128 characters out of A–Z a–z 0–9 . _ -
-  std::optional<std::string> session_name();
+  std::optional<std::string> session_name(std::string_view key = "session");
   std::string required_session_name();
+  /// `user`: a name or a number, as text.
+  std::optional<std::string> user();
   std::optional<std::vector<std::int32_t>> token_ids(std::string_view key);
 
   [[noreturn]] static void fail(std::string_view key, const std::string& expected,

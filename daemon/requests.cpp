@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "daemon/base64.h"
 #include "daemon/request_fields.h"
 #include "engine/utf8.h"
 
@@ -104,6 +105,11 @@ GenerateOp parse_generate(RequestFields& fields) {
   engine::GenerateRequest& request = op.generate;
   engine::SamplingOptions& sampling = request.sampling;
   request.session.name = fields.required_session_name();
+  request.resume = fields.boolean("resume").value_or(false);
+  if (request.resume) {  // with the options it began with: others are refused as unknown
+    op.detached = fields.boolean("detached").value_or(false);
+    return op;
+  }
   request.max_tokens = fields.integer("max_tokens", 1, kUnlimited);
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   op.detached = fields.boolean("detached").value_or(false);
@@ -133,6 +139,41 @@ AttachOp parse_attach(RequestFields& fields) {
   return {.session = std::move(session), .from_position = fields.integer("from_position", 0, kUnlimited)};
 }
 
+ForkOp parse_fork(RequestFields& fields) {
+  std::string session = fields.required_session_name();
+  return {.session = std::move(session), .as = fields.session_name("as").value_or("")};
+}
+
+RenameOp parse_rename(RequestFields& fields) {
+  std::string session = fields.required_session_name();
+  std::optional<std::string> to = fields.session_name("to");
+  if (!to) {
+    RequestFields::fail("to", "the new name", nullptr);
+  }
+  return {.session = std::move(session), .to = *std::move(to)};
+}
+
+UndoOp parse_undo(RequestFields& fields) {
+  std::string session = fields.required_session_name();
+  const std::optional<std::int64_t> tokens = fields.integer("tokens", 1, kUnlimited);
+  if (!tokens) {
+    RequestFields::fail("tokens", "how many tokens to take back", nullptr);
+  }
+  return {.session = std::move(session), .tokens = *tokens};
+}
+
+ImportOp parse_import(RequestFields& fields) {
+  ImportOp op{.session = fields.session_name().value_or("")};
+  const std::string data = fields.required_string("data");
+  std::optional<std::vector<std::byte>> part = from_base64(data);
+  if (!part) {
+    throw FieldError("\"data\": expected base64 with padding, found something else");
+  }
+  op.part = *std::move(part);
+  op.more = fields.boolean("more").value_or(false);
+  return op;
+}
+
 template <typename Op>
 Operation parse_named(RequestFields& fields) {
   return Op{fields.required_session_name()};
@@ -140,7 +181,7 @@ Operation parse_named(RequestFields& fields) {
 
 using Parser = Operation (*)(RequestFields&);
 
-constexpr std::array<std::pair<std::string_view, Parser>, 11> kOperations{{
+constexpr std::array<std::pair<std::string_view, Parser>, 17> kOperations{{
     {"open", [](RequestFields& fields) -> Operation { return parse_open(fields); }},
     {"append", [](RequestFields& fields) -> Operation { return parse_append(fields); }},
     {"generate", [](RequestFields& fields) -> Operation { return parse_generate(fields); }},
@@ -152,6 +193,12 @@ constexpr std::array<std::pair<std::string_view, Parser>, 11> kOperations{{
     {"close", parse_named<CloseOp>},
     {"ping", [](RequestFields&) -> Operation { return PingOp{}; }},
     {"metrics", [](RequestFields&) -> Operation { return MetricsOp{}; }},
+    {"save", parse_named<SaveOp>},
+    {"fork", [](RequestFields& fields) -> Operation { return parse_fork(fields); }},
+    {"rename", [](RequestFields& fields) -> Operation { return parse_rename(fields); }},
+    {"undo", [](RequestFields& fields) -> Operation { return parse_undo(fields); }},
+    {"export", parse_named<ExportOp>},
+    {"import", [](RequestFields& fields) -> Operation { return parse_import(fields); }},
 }};
 
 std::string operations_text() {
@@ -183,9 +230,10 @@ std::variant<Request, RequestError> parse_object(const json::object& object) {
   for (const auto& [known, parser] : kOperations) {
     if (known == name) {
       try {
+        std::optional<std::string> user = fields.user();
         Operation operation = parser(fields);
         fields.finish();
-        return Request{std::move(id), std::move(operation)};
+        return Request{std::move(id), std::move(user), std::move(operation)};
       } catch (const FieldError& error) {
         return RequestError{std::move(id), "bad_request", error.what()};
       }

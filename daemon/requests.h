@@ -1,10 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include <boost/json.hpp>
 
@@ -44,11 +46,37 @@ struct CloseOp {
 struct PingOp {};
 struct MetricsOp {};
 
-using Operation = std::variant<OpenOp, AppendOp, GenerateOp, CancelOp, AttachOp, DetachOp, StatOp, ListOp,
-                               CloseOp, PingOp, MetricsOp>;
+struct SaveOp {
+  std::string session;
+};
+struct ForkOp {
+  std::string session;
+  std::string as;  // empty: the daemon chooses
+};
+struct RenameOp {
+  std::string session;
+  std::string to;
+};
+struct UndoOp {
+  std::string session;
+  std::int64_t tokens = 0;
+};
+struct ExportOp {
+  std::string session;
+};
+struct ImportOp {
+  std::string session;          // empty: the daemon chooses
+  std::vector<std::byte> part;  // of the file
+  bool more = false;            // further parts follow
+};
+
+using Operation =
+    std::variant<OpenOp, AppendOp, GenerateOp, CancelOp, AttachOp, DetachOp, StatOp, ListOp, CloseOp, PingOp,
+                 MetricsOp, SaveOp, ForkOp, RenameOp, UndoOp, ExportOp, ImportOp>;
 
 struct Request {
-  std::string id;  // as JSON text; empty: none
+  std::string id;                   // as JSON text; empty: none
+  std::optional<std::string> user;  // whose sessions: a name, a number or "*"
   Operation operation;
 };
 

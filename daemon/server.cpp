@@ -4,12 +4,13 @@
 #include <csignal>
 #include <cstdlib>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include <spdlog/spdlog.h>
-#include <sys/socket.h>
 
 #include "daemon/events.h"
+#include "engine/input_error.h"
 
 namespace condensed::daemon {
 
@@ -24,16 +25,27 @@ UnixListener listener(asio::io_context& io, const Settings& settings, InheritedS
   if (const std::optional<int> inherited = sockets.take(InheritedSockets::kProtocol)) {
     return {io, *inherited};
   }
-  return {io, settings.socket, settings.socket_permissions()};
+  const auto known = [](const char* key, const std::string& name, auto find) {
+    const std::optional<std::uint32_t> id = name.empty() ? std::nullopt : find(name);
+    if (!id && !name.empty()) {
+      throw engine::InputError(std::string(key) + ": there is no " + name);
+    }
+    return id;
+  };
+  const SocketOwner owner{.user = known("socket_owner", settings.socket_owner, user_id),
+                          .group = known("socket_group", settings.socket_group, group_id)};
+  return {io, settings.socket, settings.socket_permissions(), owner};
 }
 
-/// Whose process is at the other end: a user id.
-std::int64_t user_of(Connection::Socket& socket) {
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  return ::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
-             ? static_cast<std::int64_t>(peer.uid)
-             : -1;
+Access access(const std::string& admin_group) {
+  if (admin_group.empty()) {
+    return Access(std::nullopt);
+  }
+  const std::optional<std::uint32_t> group = group_id(admin_group);
+  if (!group) {
+    throw engine::InputError("admin_group: there is no group " + admin_group);
+  }
+  return Access(group);
 }
 
 /// The watchdog sees what the engine's thread does, not this one.
@@ -41,6 +53,7 @@ engine::EngineOptions engine_options(const Settings& settings, const ServiceNoti
                                      engine::EngineObserver& observer) {
   engine::EngineOptions options = settings.engine_options();
   options.observer = &observer;
+  options.warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
   options.heartbeat = [&notifier] { notifier.alive(); };
   options.heartbeat_interval = ServiceNotifier::watchdog_interval();
   return options;
@@ -55,6 +68,8 @@ Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model, S
       metrics_endpoint_(make_metrics_endpoint()),
       listener_(listener(io_, settings, start_.sockets)),
       status_(io_, start_.notifier, [this] { refresh_status(); }),
+      access_(access(settings.admin_group)),
+      imports_(static_cast<std::size_t>(settings.max_import_bytes)),
       streams_({.session_bytes = static_cast<std::size_t>(settings.replay_bytes),
                 .total_bytes = static_cast<std::size_t>(settings.max_replay_bytes)}),
       metrics_(model->name, std::string(model->backend->name())),
@@ -82,7 +97,14 @@ void Server::welcome(Connection::Socket socket) {
       .max_requests_in_flight = settings_.max_requests_in_flight,
       .stall_timeout = std::chrono::milliseconds(settings_.stall_timeout_ms),
   };
-  const std::int64_t user = user_of(socket);
+  Peer peer;
+  try {
+    peer = peer_of(socket.native_handle());
+  } catch (const std::system_error& error) {
+    spdlog::warn("turned a client away: cannot tell who it is: {}", error.what());
+    return;
+  }
+  const std::uint32_t user = peer.user;
   const bool full = static_cast<std::int64_t>(connections_.size()) >= settings_.max_connections;
   auto connection = std::make_shared<Connection>(
       std::move(socket), next_connection_++, limits,
@@ -96,7 +118,8 @@ void Server::welcome(Connection::Socket socket) {
                            {.limit = "max_line_bytes"});
               },
           .on_drained = [this](const ConnectionPtr& drained) { streams_.drained(drained); },
-          .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }});
+          .on_closed = [this](const ConnectionPtr& closed) { forget(closed); }},
+      std::move(peer));
   if (full) {
     if (turned_away_.begins()) {
       spdlog::warn(
@@ -127,7 +150,8 @@ void Server::forget(const ConnectionPtr& connection) {
   connections_.erase(connection);
   spdlog::debug("connection closed connection={}", connection->number());
   status_.touch();
-  for (const std::string& session : streams_.drop(connection)) {
+  imports_.forget(connection->number());
+  for (const engine::SessionId& session : streams_.drop(connection)) {
     stop_if_unheard(session);
   }
   if (stopping_ && connections_.empty()) {
@@ -137,9 +161,9 @@ void Server::forget(const ConnectionPtr& connection) {
 
 /// Ends the generation of a session when nobody is left to receive it. While a generate is on its way to the
 /// engine, nobody here knows which generation a cancel would hit: its answer decides.
-void Server::stop_if_unheard(const std::string& session) {
+void Server::stop_if_unheard(const engine::SessionId& session) {
   if (streams_.unheard(session) && !generates_asked_.contains(session)) {
-    engine_.cancel({.name = session}, [](const auto&) {});
+    engine_.cancel(session, [](const auto&) {});
   }
 }
 

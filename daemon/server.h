@@ -13,9 +13,11 @@
 
 #include <boost/asio.hpp>
 
+#include "daemon/access.h"
 #include "daemon/connection.h"
 #include "daemon/episode.h"
 #include "daemon/events.h"
+#include "daemon/import_buffers.h"
 #include "daemon/inherited_sockets.h"
 #include "daemon/metrics.h"
 #include "daemon/metrics_endpoint.h"
@@ -51,6 +53,17 @@ class Server {
  private:
   using ConnectionPtr = std::shared_ptr<Connection>;
 
+  /// Who asks, and whose sessions it is about.
+  struct Caller {
+    ConnectionPtr connection;
+    std::string id;          // of the request
+    std::uint32_t user = 0;  // whose sessions
+    bool everybody = false;  // all users'
+
+    engine::SessionId session(const std::string& name) const { return {user, name}; }
+    void send(const std::string& event) const { connection->send(with_id(event, id)); }
+  };
+
   void welcome(Connection::Socket socket);
   void handle_line(const ConnectionPtr& connection, std::string_view line);
   void forget(const ConnectionPtr& connection);
@@ -65,32 +78,37 @@ class Server {
   void shut_down();
   void say_goodbye();
 
-  void handle(const ConnectionPtr& connection, const std::string& id, OpenOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, AppendOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, GenerateOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, CancelOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, AttachOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, DetachOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, StatOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, ListOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, CloseOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, PingOp op);
-  void handle(const ConnectionPtr& connection, const std::string& id, MetricsOp op);
+  void handle(const Caller& caller, OpenOp op);
+  void handle(const Caller& caller, AppendOp op);
+  void handle(const Caller& caller, GenerateOp op);
+  void handle(const Caller& caller, CancelOp op);
+  void handle(const Caller& caller, AttachOp op);
+  void handle(const Caller& caller, DetachOp op);
+  void handle(const Caller& caller, StatOp op);
+  void handle(const Caller& caller, ListOp op);
+  void handle(const Caller& caller, CloseOp op);
+  void handle(const Caller& caller, PingOp op);
+  void handle(const Caller& caller, MetricsOp op);
+  void handle(const Caller& caller, const SaveOp& op);
+  void handle(const Caller& caller, const ForkOp& op);
+  void handle(const Caller& caller, const RenameOp& op);
+  void handle(const Caller& caller, const UndoOp& op);
+  void handle(const Caller& caller, const ExportOp& op);
+  void handle(const Caller& caller, const ImportOp& op);
 
   /// An engine reply that is handled on the socket thread: ends the request and hands its result to
   /// `answer`, or what went wrong to the client.
   template <typename T, typename Answer>
-  engine::Reply<T> reply_to(const ConnectionPtr& connection, const std::string& id,
-                            const std::string& session, Answer answer);
+  engine::Reply<T> reply_to(const Caller& caller, const std::string& session, Answer answer);
   /// The same for one that may be large: the connection rests until it is answered.
   template <typename T>
   engine::Reply<T> large(const ConnectionPtr& connection, engine::Reply<T> reply);
   template <typename Action>
   void guarded(const ConnectionPtr& connection, const std::string& id, Action action);
-  void attach_from(const ConnectionPtr& connection, const std::string& id, const engine::SessionInfo& info,
-                   std::int64_t from_position);
-  void generate_answered(const std::string& session);
-  void stop_if_unheard(const std::string& session);
+  void attach_from(const Caller& caller, const engine::SessionInfo& info, std::int64_t from_position);
+  void generate_answered(const engine::SessionId& session);
+  void stop_if_unheard(const engine::SessionId& session);
+  boost::asio::awaitable<void> send_file(Caller caller, engine::ExportedSession exported);
 
   Settings settings_;
   Start start_;
@@ -100,9 +118,11 @@ class Server {
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;  // null without metrics_socket
   UnixListener listener_;                              // last of the sockets: who finds it finds all
   ServiceStatus status_;
+  Access access_;
+  ImportBuffers imports_;
   SessionStreams streams_;
   std::set<ConnectionPtr> connections_;
-  std::map<std::string, std::int64_t> generates_asked_;  // by session: not answered by the engine yet
+  std::map<engine::SessionId, std::int64_t> generates_asked_;  // by session: not answered by the engine yet
   std::int64_t next_connection_ = 1;
   Episode turned_away_{std::chrono::seconds(10)};
   bool stopping_ = false;

@@ -13,7 +13,7 @@ SessionStreams::Watcher* SessionStreams::Entry::watcher(const ConnectionPtr& con
   return found == watchers.end() ? nullptr : &*found;
 }
 
-void SessionStreams::attach(const std::string& session, const ConnectionPtr& connection) {
+void SessionStreams::attach(const engine::SessionId& session, const ConnectionPtr& connection) {
   if (!connection->open()) {
     return;
   }
@@ -26,7 +26,7 @@ void SessionStreams::attach(const std::string& session, const ConnectionPtr& con
   }
 }
 
-void SessionStreams::attach_from(const std::string& session, const ConnectionPtr& connection,
+void SessionStreams::attach_from(const engine::SessionId& session, const ConnectionPtr& connection,
                                  std::int64_t from_position,
                                  const std::function<std::string(std::int64_t n_events)>& attached) {
   if (!connection->open()) {
@@ -41,7 +41,7 @@ void SessionStreams::attach_from(const std::string& session, const ConnectionPtr
   entries_[session].watcher(connection)->missed_tokens = 0;  // it has them now
 }
 
-std::int64_t SessionStreams::attached_count(const std::string& session) const {
+std::int64_t SessionStreams::attached_count(const engine::SessionId& session) const {
   const auto found = entries_.find(session);
   return found == entries_.end() ? 0 : static_cast<std::int64_t>(found->second.watchers.size());
 }
@@ -73,7 +73,7 @@ void SessionStreams::begin(const std::shared_ptr<PacedStream>& stream, const Con
   }
 }
 
-bool SessionStreams::unheard(const std::string& session) const {
+bool SessionStreams::unheard(const engine::SessionId& session) const {
   const auto found = entries_.find(session);
   return found != entries_.end() && found->second.stream && found->second.watchers.empty() &&
          !found->second.detached;
@@ -114,7 +114,7 @@ void SessionStreams::deliver(const std::shared_ptr<PacedStream>& stream, const S
     }
     if (watcher.missed_tokens > 0) {
       watcher.connection->send_unasked(
-          lagged_event(stream->session(), std::exchange(watcher.missed_tokens, 0)));
+          lagged_event(stream->session().name, std::exchange(watcher.missed_tokens, 0)));
     }
     send_to(watcher, entry, event.line);
   }
@@ -136,7 +136,7 @@ void SessionStreams::drained(const ConnectionPtr& connection) {
   }
 }
 
-void SessionStreams::detach(const std::string& session, const ConnectionPtr& connection) {
+void SessionStreams::detach(const engine::SessionId& session, const ConnectionPtr& connection) {
   const auto found = entries_.find(session);
   if (found == entries_.end()) {
     return;
@@ -151,20 +151,20 @@ void SessionStreams::detach(const std::string& session, const ConnectionPtr& con
   }
 }
 
-std::vector<std::string> SessionStreams::drop(const ConnectionPtr& connection) {
-  std::vector<std::string> sessions;
+std::vector<engine::SessionId> SessionStreams::drop(const ConnectionPtr& connection) {
+  std::vector<engine::SessionId> sessions;
   for (auto& [session, entry] : entries_) {
     if (entry.watcher(connection) != nullptr) {
       sessions.push_back(session);
     }
   }
-  for (const std::string& session : sessions) {
+  for (const engine::SessionId& session : sessions) {
     detach(session, connection);
   }
   return sessions;
 }
 
-void SessionStreams::closed(const std::string& session, const ConnectionPtr& requester,
+void SessionStreams::closed(const engine::SessionId& session, const ConnectionPtr& requester,
                             const std::string& event) {
   replay_.forget(session);
   const auto found = entries_.find(session);
@@ -177,6 +177,14 @@ void SessionStreams::closed(const std::string& session, const ConnectionPtr& req
     }
   }
   entries_.erase(found);
+}
+
+void SessionStreams::renamed(const engine::SessionId& from, const engine::SessionId& to) {
+  replay_.forget(from);  // its events carry the old name
+  if (auto moved = entries_.extract(from)) {
+    moved.key() = to;
+    entries_.insert(std::move(moved));
+  }
 }
 
 }  // namespace condensed::daemon

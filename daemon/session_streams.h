@@ -23,23 +23,24 @@ class SessionStreams {
   explicit SessionStreams(const ReplayRings::Limits& replay) : replay_(replay) {}
 
   /// Attaches the connection, which then paces the generation if nobody else does.
-  void attach(const std::string& session, const ConnectionPtr& connection);
+  void attach(const engine::SessionId& session, const ConnectionPtr& connection);
   /// The same; before that it sends what `attached` makes of the number of events kept from this position on,
   /// and these events.
-  void attach_from(const std::string& session, const ConnectionPtr& connection, std::int64_t from_position,
+  void attach_from(const engine::SessionId& session, const ConnectionPtr& connection,
+                   std::int64_t from_position,
                    const std::function<std::string(std::int64_t n_events)>& attached);
   /// From which position on nothing is missing, given where the session's stream is.
-  std::int64_t kept_from(const std::string& session, std::int64_t stream_position) const {
+  std::int64_t kept_from(const engine::SessionId& session, std::int64_t stream_position) const {
     return replay_.kept_from(session, stream_position);
   }
-  std::int64_t attached_count(const std::string& session) const;
+  std::int64_t attached_count(const engine::SessionId& session) const;
 
   /// A generation has begun: `pacer` asked for it in the request `id`. A detached one goes on when nobody is
   /// attached.
   void begin(const std::shared_ptr<PacedStream>& stream, const ConnectionPtr& pacer, const std::string& id,
              bool detached = false);
   /// Whether a generation runs, nobody is attached to receive it, and it is not detached.
-  bool unheard(const std::string& session) const;
+  bool unheard(const engine::SessionId& session) const;
 
   /// A token (or the end) of the generation, formatted.
   void deliver(const std::shared_ptr<PacedStream>& stream, const StreamEvent& event, bool done);
@@ -47,12 +48,16 @@ class SessionStreams {
   void drained(const ConnectionPtr& connection);
 
   /// The connection leaves the session; the generation that it paces is handed on.
-  void detach(const std::string& session, const ConnectionPtr& connection);
+  void detach(const engine::SessionId& session, const ConnectionPtr& connection);
   /// The connection has ended. Returns the sessions it was attached to.
-  std::vector<std::string> drop(const ConnectionPtr& connection);
+  std::vector<engine::SessionId> drop(const ConnectionPtr& connection);
 
   /// The session is gone: tells every attached connection but `requester`.
-  void closed(const std::string& session, const ConnectionPtr& requester, const std::string& event);
+  void closed(const engine::SessionId& session, const ConnectionPtr& requester, const std::string& event);
+  /// The session, which is not generating, has another name; those who are attached stay so.
+  void renamed(const engine::SessionId& from, const engine::SessionId& to);
+  /// The stream was taken back: what is kept of it was not to be.
+  void went_back(const engine::SessionId& session) { replay_.forget(session); }
 
  private:
   struct Watcher {
@@ -73,7 +78,7 @@ class SessionStreams {
   static void set_pacer(Entry& entry, const ConnectionPtr& pacer);
   static void hand_on(Entry& entry);
 
-  std::map<std::string, Entry> entries_;
+  std::map<engine::SessionId, Entry> entries_;
   ReplayRings replay_;
 };
 

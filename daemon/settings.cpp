@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <sstream>
+#include <unistd.h>
 
 #include "engine/input_error.h"
 #include "engine/prompt_options.h"
@@ -41,6 +42,15 @@ void check_not_empty(const std::string& text) {
   }
 }
 
+void check_snapshots(const std::string& text) {
+  engine::parse_snapshot_policy(text);
+}
+
+std::size_t half_of_memory_bytes() {
+  return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) / 2;
+}
+
 void check_prefill(const std::string& text) {
   engine::parse_prompt_mode(text);
 }
@@ -73,6 +83,13 @@ engine::EngineOptions Settings::engine_options() const {
   options.default_window = {sinks, window};
   options.max_window = max_window;
   options.max_sessions = max_sessions;
+  options.max_resident_sessions = max_resident_sessions;
+  options.max_cache_bytes =
+      max_cache_bytes > 0 ? static_cast<std::size_t>(max_cache_bytes) : half_of_memory_bytes();
+  options.state_dir = state_dir;
+  options.snapshots = engine::parse_snapshot_policy(snapshots);
+  options.hibernate_after = std::chrono::seconds(hibernate_after_s);
+  options.drain = std::chrono::milliseconds(drain_timeout_ms);
   options.max_waiting_input_bytes = static_cast<std::size_t>(max_waiting_input_bytes);
   options.max_total_waiting_input_bytes = static_cast<std::size_t>(max_total_waiting_input_bytes);
   options.max_generating = max_generating;
@@ -106,6 +123,11 @@ const std::vector<Setting>& all_settings() {
       {"model", "Model folder in the Hugging Face layout", &Settings::model, 0, 0, check_not_empty},
       {"socket", "Path of the Unix socket", &Settings::socket, 0, 0, check_not_empty},
       {"socket_mode", "Permissions of the socket, octal", &Settings::socket_mode, 0, 0, check_mode},
+      {"socket_owner", "User that owns the socket, name or number; empty: the daemon's",
+       &Settings::socket_owner},
+      {"socket_group", "Group of the socket, name or number; empty: the daemon's", &Settings::socket_group},
+      {"admin_group", "Group whose members may use everybody's sessions, as root may; empty: none",
+       &Settings::admin_group},
       {"metrics_socket", "Path of a Unix socket that answers HTTP's GET /metrics; empty: none",
        &Settings::metrics_socket},
       {"metrics_socket_mode", "Permissions of that socket, octal", &Settings::metrics_socket_mode, 0, 0,
@@ -113,13 +135,26 @@ const std::vector<Setting>& all_settings() {
       {"sinks", "Attention sinks of a session that does not say", &Settings::sinks, 0, 1 << 20},
       {"window", "Window of a session that does not say, in tokens", &Settings::window, 1, 1 << 30},
       {"max_window", "Most sinks and window a session may ask for, together", &Settings::max_window, 1,
-       1 << 30},
-      {"max_sessions", "Most sessions open at once", &Settings::max_sessions, 1, 1 << 24},
+       1 << 30, nullptr, kReloadable},
+      {"max_sessions", "Most sessions, those asleep included", &Settings::max_sessions, 1, 1 << 24, nullptr,
+       kReloadable},
+      {"max_resident_sessions", "Most sessions in memory; beyond, the least recently used one goes to sleep",
+       &Settings::max_resident_sessions, 1, 1 << 24, nullptr, kReloadable},
+      {"max_cache_bytes", "Most memory for the caches of sessions; 0: half of the machine's",
+       &Settings::max_cache_bytes, 0, 1LL << 50, nullptr, kReloadable},
+      {"state_dir", "Folder where sessions are kept; empty: they live in memory only", &Settings::state_dir},
+      {"snapshots", "When sessions are saved: never, or on_idle[=MS], every_tokens=N, on_append with commas",
+       &Settings::snapshots, 0, 0, check_snapshots, kReloadable},
+      {"hibernate_after_s", "Rest after which a session goes to sleep on disk; 0: only when memory is short",
+       &Settings::hibernate_after_s, 0, 1LL << 32, nullptr, kReloadable},
+      {"drain_timeout_ms", "When stopping: time for input that waits and generations that end by themselves",
+       &Settings::drain_timeout_ms, 0, 86'400'000, nullptr, kReloadable},
       {"max_waiting_input_bytes", "Most input that may wait on one session",
-       &Settings::max_waiting_input_bytes, 1024, 1 << 30},
+       &Settings::max_waiting_input_bytes, 1024, 1 << 30, nullptr, kReloadable},
       {"max_total_waiting_input_bytes", "Most input that may wait on all sessions together",
        &Settings::max_total_waiting_input_bytes, 1024, 1LL << 40},
-      {"max_generating", "Most generations at once", &Settings::max_generating, 1, 1 << 24},
+      {"max_generating", "Most generations at once", &Settings::max_generating, 1, 1 << 24, nullptr,
+       kReloadable},
       {"max_batch_tokens", "Most tokens in one step, all sessions together", &Settings::max_batch_tokens, 1,
        65536},
       {"threads", "Threads that compute; 0: one per processor", &Settings::threads, 0, 1024},
@@ -148,6 +183,8 @@ const std::vector<Setting>& all_settings() {
        &Settings::replay_bytes, 0, 1 << 30},
       {"max_replay_bytes", "Most bytes of kept events, all sessions together", &Settings::max_replay_bytes, 0,
        1LL << 40},
+      {"max_import_bytes", "Most bytes of exported sessions under way to the daemon, all clients together",
+       &Settings::max_import_bytes, 1024, 1LL << 40},
       {"log_level", "debug, info, warn or error", &Settings::log_level, 0, 0,
        one_of({"debug", "info", "warn", "error"}), kReloadable},
   };

@@ -18,12 +18,21 @@ struct Settings {
   std::string model;
   std::string socket = "/run/condensed/condensed.sock";
   std::string socket_mode = "0660";
+  std::string socket_owner;    // empty: the daemon's user
+  std::string socket_group;    // empty: the daemon's group
+  std::string admin_group;     // empty: none
   std::string metrics_socket;  // empty: none
   std::string metrics_socket_mode = "0666";
   std::int64_t sinks = 4;
   std::int64_t window = 1020;
   std::int64_t max_window = 65536;
-  std::int64_t max_sessions = 1024;
+  std::int64_t max_sessions = 100'000;
+  std::int64_t max_resident_sessions = 1024;
+  std::int64_t max_cache_bytes = 0;
+  std::string state_dir;  // empty: none
+  std::string snapshots = "on_idle";
+  std::int64_t hibernate_after_s = 900;
+  std::int64_t drain_timeout_ms = 5000;
   std::int64_t max_waiting_input_bytes = 8 << 20;
   std::int64_t max_total_waiting_input_bytes = 256 << 20;
   std::int64_t max_generating = 1024;
@@ -42,6 +51,7 @@ struct Settings {
   std::int64_t stall_timeout_ms = 60000;
   std::int64_t replay_bytes = 64 << 10;
   std::int64_t max_replay_bytes = 64 << 20;
+  std::int64_t max_import_bytes = 256 << 20;
   std::string log_level = "info";
 
   engine::EngineOptions engine_options() const;

@@ -68,7 +68,8 @@ void clear_path(boost::asio::io_context& io, const std::string& path) {
 
 }  // namespace
 
-UnixListener::UnixListener(boost::asio::io_context& io, std::string path, unsigned mode)
+UnixListener::UnixListener(boost::asio::io_context& io, std::string path, unsigned mode,
+                           const SocketOwner& owner)
     : path_(std::move(path)), acceptor_(io) {
   if (path_.size() > kMaxPathBytes) {
     fail(path_, "the path has " + std::to_string(path_.size()) + " bytes, at most " +
@@ -87,6 +88,14 @@ UnixListener::UnixListener(boost::asio::io_context& io, std::string path, unsign
     acceptor_.bind(Protocol::endpoint(path_), error);
   }
   ::umask(old_mask);
+  // Before anybody can connect.
+  if (!error && (owner.user || owner.group) &&
+      ::chown(path_.c_str(), owner.user.value_or(static_cast<uid_t>(-1)),
+              owner.group.value_or(static_cast<gid_t>(-1))) != 0) {
+    const std::string reason = std::strerror(errno);
+    ::unlink(path_.c_str());
+    fail(path_, "cannot give it to its owner and group (socket_owner, socket_group): " + reason);
+  }
   if (!error) {
     acceptor_.listen(Protocol::acceptor::max_listen_connections, error);
   }

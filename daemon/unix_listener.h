@@ -1,12 +1,20 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include <boost/asio.hpp>
 #include <sys/types.h>
 
 namespace condensed::daemon {
+
+/// Whom a socket's path belongs to; absent: as the process has it.
+struct SocketOwner {
+  std::optional<std::uint32_t> user;
+  std::optional<std::uint32_t> group;
+};
 
 /// A listening Unix socket at a path, taken from nobody: a socket that another daemon serves is left alone,
 /// one that nobody serves any more is replaced. Removes the path at the end if it is still its own. Or one
@@ -18,7 +26,7 @@ class UnixListener {
   using Socket = boost::asio::local::stream_protocol::socket;
 
   /// Throws InputError saying why the path cannot be used. Permissions are never wider than `mode`.
-  UnixListener(boost::asio::io_context& io, std::string path, unsigned mode);
+  UnixListener(boost::asio::io_context& io, std::string path, unsigned mode, const SocketOwner& owner = {});
   /// Takes over a listening Unix stream socket, which it owns from now on.
   UnixListener(boost::asio::io_context& io, int inherited);
   ~UnixListener();

@@ -79,6 +79,11 @@ void Engine::wake() {
   loop_->wake();
 }
 
+void Engine::set_limits(const EngineOptions& options) {
+  const Reply<bool> nobody = [](const auto&) {};
+  loop_->post(nobody, [options](Loop& loop) { loop.set_limits(options); });
+}
+
 // Each request becomes a command: run on the engine's thread with the loop, or refused when it is too late.
 
 void Engine::open(OpenRequest request, Reply<SessionInfo> reply) {

@@ -243,6 +243,10 @@ class Engine {
   /// Opens `session` in the state of an exported one.
   void import_session(SessionId session, std::vector<std::byte> file, Reply<SessionInfo> reply);
 
+  /// Puts the limits, the snapshot policy and the times of `options` into force; the rest of it, and
+  /// max_total_waiting_input_bytes, stay as they were.
+  void set_limits(const EngineOptions& options);
+
   /// A listener accepts tokens again.
   void wake();
 

@@ -21,6 +21,19 @@ Error Engine::Loop::unknown_session(const SessionId& id) {
   return {ErrorCode::unknown_session, "no session is named '" + id.name + "'; open it first"};
 }
 
+void Engine::Loop::set_limits(const EngineOptions& options) {
+  options_.max_window = options.max_window;
+  options_.max_sessions = options.max_sessions;
+  options_.max_resident_sessions = options.max_resident_sessions;
+  options_.max_cache_bytes = options.max_cache_bytes;
+  options_.max_waiting_input_bytes = options.max_waiting_input_bytes;
+  options_.max_generating = options.max_generating;
+  options_.snapshots = options.snapshots;
+  options_.hibernate_after = options.hibernate_after;
+  options_.drain = options.drain;
+  table_.limits_changed();
+}
+
 std::string Engine::Loop::free_name(std::uint32_t user) {
   std::string name;
   do {

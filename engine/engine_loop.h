@@ -59,6 +59,7 @@ class Engine::Loop {
   }
 
   // Commands.
+  void set_limits(const EngineOptions& options);
   void open(OpenRequest request, const Reply<SessionInfo>& reply);
   void append(const SessionId& id, Input input, const Reply<AppendResult>& reply);
   void generate(GenerateRequest request, std::shared_ptr<GenerationListener> listener,

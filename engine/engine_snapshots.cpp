@@ -56,6 +56,10 @@ void Engine::Loop::rename(const SessionId& id, const std::string& to, const Repl
   }
   const auto rename_now = [this, entry, id, to, reply] {
     const SessionId target{id.user, to};
+    if (entry->session && entry->session->generating()) {
+      return reply(Error{ErrorCode::session_busy, "a generation is running on session '" + id.name +
+                                                      "'; its tokens carry the name; cancel it first"});
+    }
     if (table_.find(target)) {
       return reply(Error{ErrorCode::session_exists, "there is a session '" + to + "' already"});
     }

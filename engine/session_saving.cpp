@@ -175,6 +175,9 @@ void SessionTable::look_for_due(Clock::time_point now) {
     }
     return now >= at;
   };
+  if (n_reserved_ > options_.max_resident_sessions || reserved_bytes_ > options_.max_cache_bytes) {
+    make_room(0, now);  // the limits are lower than they were
+  }
   std::vector<EntryPtr> sleepy;
   for (const EntryPtr& entry : residents_) {
     if (!may_sleep(*entry)) {

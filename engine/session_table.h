@@ -104,6 +104,9 @@ class SessionTable {
   /// Does what is due: lets sessions in, puts others to sleep, writes snapshots. Returns when to come back.
   std::optional<Clock::time_point> maintain(Clock::time_point now);
 
+  /// The limits in options have changed: what is due may be, too.
+  void limits_changed() { next_look_ = Clock::now(); }
+
   /// Before the end: nothing comes in any more.
   void refuse_arrivals(const Error& error);
   /// Writes whatever is not on disk yet; false while that or other work beside is under way.

@@ -15,6 +15,8 @@ using testing::ElementsAre;
 
 constexpr std::size_t kBuffer = 1000;
 
+const engine::SessionId kSession{.user = 1000, .name = "s"};
+
 /// Connections over socket pairs, a session "s", and everything run by hand on this thread.
 class SessionStreamsTest : public testing::Test {
  protected:
@@ -44,7 +46,7 @@ class SessionStreamsTest : public testing::Test {
   /// A generation of "s" that `pacer` asked for.
   std::shared_ptr<PacedStream> begin(const Client& pacer, const std::string& id = "", bool detached = false) {
     auto stream = std::make_shared<PacedStream>(
-        "s", kBuffer,
+        kSession, kBuffer,
         [this](const auto& from, const StreamEvent& event, bool done) {
           streams_.deliver(from, event, done);
         },
@@ -67,7 +69,7 @@ class SessionStreamsTest : public testing::Test {
     run();
   }
   void attach_from(const Client& client, std::int64_t position) {
-    streams_.attach_from("s", client.connection, position,
+    streams_.attach_from(kSession, client.connection, position,
                          [](std::int64_t n) { return "attached, " + std::to_string(n) + " follow\n"; });
     run();
   }
@@ -106,7 +108,7 @@ class SessionStreamsTest : public testing::Test {
 
   asio::io_context io_;
   SessionStreams streams_{{.session_bytes = 4096, .total_bytes = 16384}};
-  std::vector<std::string> dropped_;
+  std::vector<engine::SessionId> dropped_;
   int wakes_ = 0;
   std::int64_t position_ = 0;  // of the next token
 };
@@ -122,9 +124,9 @@ int count(const std::string& text, const std::string& what) {
 TEST_F(SessionStreamsTest, OnlyTheOneThatAskedGetsTheId) {
   Client asker = connect();
   Client watcher = connect();
-  streams_.attach("s", watcher.connection);
+  streams_.attach(kSession, watcher.connection);
   const auto stream = begin(asker, "7");
-  EXPECT_EQ(streams_.attached_count("s"), 2);
+  EXPECT_EQ(streams_.attached_count(kSession), 2);
   token(*stream);
   done(*stream);
   const std::string asked = read(asker);
@@ -137,13 +139,13 @@ TEST_F(SessionStreamsTest, OnlyTheOneThatAskedGetsTheId) {
 
 TEST_F(SessionStreamsTest, AttachingTwiceCountsOnce) {
   Client client = connect();
-  streams_.attach("s", client.connection);
-  streams_.attach("s", client.connection);
-  EXPECT_EQ(streams_.attached_count("s"), 1);
-  streams_.detach("s", client.connection);
-  EXPECT_EQ(streams_.attached_count("s"), 0);
-  streams_.detach("s", client.connection);
-  EXPECT_EQ(streams_.attached_count("s"), 0);
+  streams_.attach(kSession, client.connection);
+  streams_.attach(kSession, client.connection);
+  EXPECT_EQ(streams_.attached_count(kSession), 1);
+  streams_.detach(kSession, client.connection);
+  EXPECT_EQ(streams_.attached_count(kSession), 0);
+  streams_.detach(kSession, client.connection);
+  EXPECT_EQ(streams_.attached_count(kSession), 0);
 }
 
 TEST_F(SessionStreamsTest, APacerThatDoesNotReadStopsItsGenerationUntilItHasRead) {
@@ -164,7 +166,7 @@ TEST_F(SessionStreamsTest, OneCongestedConnectionHoldsAllItPacesAndNothingElse) 
   Client other = connect();
   const auto stream = begin(pacer);
   auto second = std::make_shared<PacedStream>(
-      "second", kBuffer,
+      engine::SessionId{.name = "second"}, kBuffer,
       [this](const auto& from, const StreamEvent& event, bool is_done) {
         streams_.deliver(from, event, is_done);
       },
@@ -173,7 +175,7 @@ TEST_F(SessionStreamsTest, OneCongestedConnectionHoldsAllItPacesAndNothingElse) 
   congest(*stream, pacer);
   EXPECT_FALSE(stream->accepts_token());
   EXPECT_TRUE(second->accepts_token());
-  streams_.detach("second", other.connection);
+  streams_.detach(engine::SessionId{.name = "second"}, other.connection);
   streams_.begin(second, pacer.connection, "");
   EXPECT_FALSE(second->accepts_token());
   read(pacer);
@@ -183,7 +185,7 @@ TEST_F(SessionStreamsTest, OneCongestedConnectionHoldsAllItPacesAndNothingElse) 
 TEST_F(SessionStreamsTest, ASlowWatcherMissesTokensAndIsToldBeforeTheNextEvent) {
   Client pacer = connect();
   Client watcher = connect();
-  streams_.attach("s", watcher.connection);
+  streams_.attach(kSession, watcher.connection);
   const auto stream = begin(pacer);
   int n = 0;
   for (; n < 200; ++n) {
@@ -206,33 +208,33 @@ TEST_F(SessionStreamsTest, ASlowWatcherMissesTokensAndIsToldBeforeTheNextEvent) 
 TEST_F(SessionStreamsTest, ACongestedWatcherStillGetsDoneAndClosed) {
   Client pacer = connect();
   Client watcher = connect();
-  streams_.attach("s", watcher.connection);
+  streams_.attach(kSession, watcher.connection);
   const auto stream = begin(pacer);
   for (int i = 0; i < 200; ++i) {
     token(*stream);
     read(pacer);
   }
   done(*stream);
-  streams_.closed("s", pacer.connection, "{\"event\":\"closed\"}\n");
+  streams_.closed(kSession, pacer.connection, "{\"event\":\"closed\"}\n");
   const std::string seen = read(watcher);
   EXPECT_EQ(count(seen, "\"lagged\""), 1);
   EXPECT_LT(seen.find("\"lagged\""), seen.find("\"done\""));
   EXPECT_LT(seen.find("\"done\""), seen.find("\"closed\""));
   EXPECT_EQ(count(read(pacer), "\"closed\""), 0);
-  EXPECT_EQ(streams_.attached_count("s"), 0);
+  EXPECT_EQ(streams_.attached_count(kSession), 0);
 }
 
 TEST_F(SessionStreamsTest, AWatcherThatNeverReadsIsCutOffAtABound) {
   Client pacer = connect();
   Client watcher = connect();
-  streams_.attach("s", watcher.connection);
+  streams_.attach(kSession, watcher.connection);
   for (int i = 0; i < 1000 && watcher.connection->open(); ++i) {
     done(*begin(pacer));
     read(pacer);
   }
   EXPECT_FALSE(watcher.connection->open());
-  EXPECT_THAT(dropped_, ElementsAre("s"));
-  EXPECT_EQ(streams_.attached_count("s"), 1);
+  EXPECT_THAT(dropped_, ElementsAre(kSession));
+  EXPECT_EQ(streams_.attached_count(kSession), 1);
 }
 
 TEST_F(SessionStreamsTest, TheLongestAttachedTakesOverWithoutTheId) {
@@ -240,14 +242,14 @@ TEST_F(SessionStreamsTest, TheLongestAttachedTakesOverWithoutTheId) {
   Client first = connect();
   Client second = connect();
   const auto stream = begin(pacer, "7");
-  streams_.attach("s", first.connection);
-  streams_.attach("s", second.connection);
+  streams_.attach(kSession, first.connection);
+  streams_.attach(kSession, second.connection);
   congest(*stream, pacer);
   EXPECT_FALSE(stream->accepts_token());
   pacer.connection->close();
   run();
-  EXPECT_THAT(dropped_, ElementsAre("s"));
-  EXPECT_FALSE(streams_.unheard("s"));
+  EXPECT_THAT(dropped_, ElementsAre(kSession));
+  EXPECT_FALSE(streams_.unheard(kSession));
   read(first);
   read(second);
   EXPECT_TRUE(stream->accepts_token());
@@ -265,13 +267,13 @@ TEST_F(SessionStreamsTest, TheLongestAttachedTakesOverWithoutTheId) {
 TEST_F(SessionStreamsTest, AGenerationThatNobodyReceivesIsUnheard) {
   Client pacer = connect();
   const auto stream = begin(pacer);
-  EXPECT_FALSE(streams_.unheard("s"));
-  streams_.detach("s", pacer.connection);
-  EXPECT_TRUE(streams_.unheard("s"));
+  EXPECT_FALSE(streams_.unheard(kSession));
+  streams_.detach(kSession, pacer.connection);
+  EXPECT_TRUE(streams_.unheard(kSession));
   // Until the engine has ended it, what comes is dropped and holds nothing up.
   EXPECT_EQ(generate(*stream, 1000), 1000);
   done(*stream);
-  EXPECT_FALSE(streams_.unheard("s"));
+  EXPECT_FALSE(streams_.unheard(kSession));
   EXPECT_EQ(read(pacer), "");
 }
 
@@ -281,19 +283,19 @@ TEST_F(SessionStreamsTest, ADetachedGenerationGoesOnWithNobodyAttached) {
   EXPECT_LT(generate(*stream, 1000), 1000);  // who asked for it paces it as ever
   pacer.connection->close();
   run();
-  EXPECT_FALSE(streams_.unheard("s"));
+  EXPECT_FALSE(streams_.unheard(kSession));
   EXPECT_EQ(generate(*stream, 1000), 1000);
   // Whoever comes back paces it.
   Client back = connect();
-  streams_.attach("s", back.connection);
+  streams_.attach(kSession, back.connection);
   EXPECT_LT(generate(*stream, 1000), 1000);
   read(back);
   done(*stream);
   EXPECT_EQ(count(read(back), "\"done\""), 1);
   // Only that generation was detached.
   begin(back);
-  streams_.detach("s", back.connection);
-  EXPECT_TRUE(streams_.unheard("s"));
+  streams_.detach(kSession, back.connection);
+  EXPECT_TRUE(streams_.unheard(kSession));
 }
 
 /// The positions of the events in the text.
@@ -316,7 +318,7 @@ TEST_F(SessionStreamsTest, WhoComesBackGetsWhatItMissedAndThenTheStream) {
   first.connection->close();
   for (int i = 0; i < 2; ++i) token(*stream);
   Client back = connect();
-  EXPECT_EQ(streams_.kept_from("s", position_), 0);
+  EXPECT_EQ(streams_.kept_from(kSession, position_), 0);
   attach_from(back, 2);
   for (int i = 0; i < 2; ++i) token(*stream);
   done(*stream);
@@ -330,7 +332,7 @@ TEST_F(SessionStreamsTest, WhoComesBackGetsWhatItMissedAndThenTheStream) {
 TEST_F(SessionStreamsTest, ALaggingWatcherThatAsksAgainHasMissedNothing) {
   Client pacer = connect();
   Client watcher = connect();
-  streams_.attach("s", watcher.connection);
+  streams_.attach(kSession, watcher.connection);
   const auto stream = begin(pacer);
   for (int i = 0; i < 1000 && !watcher.connection->congested(); ++i) {
     token(*stream);
@@ -352,21 +354,21 @@ TEST_F(SessionStreamsTest, AClosedSessionIsNotReplayed) {
   const auto stream = begin(client);
   token(*stream);
   done(*stream);
-  EXPECT_EQ(streams_.kept_from("s", 1), 0);
-  streams_.closed("s", client.connection, "closed\n");
-  EXPECT_EQ(streams_.kept_from("s", 1), 1);
+  EXPECT_EQ(streams_.kept_from(kSession, 1), 0);
+  streams_.closed(kSession, client.connection, "closed\n");
+  EXPECT_EQ(streams_.kept_from(kSession, 1), 1);
 }
 
 TEST_F(SessionStreamsTest, AGenerationWhoseAskerIsGoneGoesToAWatcherOrIsUnheard) {
   Client gone = connect();
   gone.connection->close();
   const auto stream = begin(gone, "7");
-  EXPECT_TRUE(streams_.unheard("s"));
+  EXPECT_TRUE(streams_.unheard(kSession));
   done(*stream);
   Client watcher = connect();
-  streams_.attach("s", watcher.connection);
+  streams_.attach(kSession, watcher.connection);
   const auto next = begin(gone, "8");
-  EXPECT_FALSE(streams_.unheard("s"));
+  EXPECT_FALSE(streams_.unheard(kSession));
   token(*next);
   EXPECT_EQ(count(read(watcher), "\"token\":"), 1);
 }
@@ -394,7 +396,7 @@ TEST_F(SessionStreamsTest, AClientThatIsGoneEndsItsConnection) {
   client.far_end.close();
   run();
   EXPECT_FALSE(client.connection->open());
-  EXPECT_TRUE(streams_.unheard("s"));
+  EXPECT_TRUE(streams_.unheard(kSession));
 }
 
 TEST_F(SessionStreamsTest, AClientThatGoesAfterItStoppedSendingEndsItsConnection) {
@@ -407,7 +409,7 @@ TEST_F(SessionStreamsTest, AClientThatGoesAfterItStoppedSendingEndsItsConnection
   client.far_end.close();
   run();
   EXPECT_FALSE(client.connection->open());
-  EXPECT_TRUE(streams_.unheard("s"));
+  EXPECT_TRUE(streams_.unheard(kSession));
 }
 
 }  // namespace

@@ -199,7 +199,7 @@ class Reloading(ServiceTest):
         self.assertEqual(refused["code"], "connection_limit")
         self.assertIn("(2)", refused["message"])
         log = service.log_text()
-        self.assertIn("max_connections = 2 from now on, was 256", log)
+        self.assertIn("max_connections = 2 from now on, was 1024", log)
         self.assertIn("window = 60 needs a restart; until then 124 stays in force", log)
         self.assertNotIn("send_buffer_bytes", log)  # flags win
         self.stopped(service)
