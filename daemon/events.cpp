@@ -178,7 +178,7 @@ std::string saved_event(const engine::SavedSnapshot& saved) {
 
 std::string added_event(std::string_view name, const engine::SessionInfo& info) {
   json::object event = opened_fields(name, info);
-  event.erase("existed");
+  event.stable_erase("existed");
   return line(event);
 }
 

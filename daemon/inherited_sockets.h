@@ -14,6 +14,8 @@ class InheritedSockets {
  public:
   /// The socket that speaks the protocol; also a single one without a name.
   static constexpr std::string_view kProtocol = "condensed.socket";
+  /// The one that answers HTTP's GET /metrics.
+  static constexpr std::string_view kMetrics = "condensed-metrics.socket";
 
   /// Nothing inherited.
   InheritedSockets() = default;

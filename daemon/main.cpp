@@ -28,9 +28,9 @@ namespace {
 
 using condensed::daemon::InheritedSockets;
 using condensed::daemon::JournalSink;
+using condensed::daemon::Patience;
 using condensed::daemon::ServiceNotifier;
 using condensed::daemon::Settings;
-using condensed::daemon::StartPatience;
 using condensed::engine::InputError;
 
 constexpr int kStartFailed = 1;
@@ -111,14 +111,14 @@ void serve(const Settings& settings, InheritedSockets sockets, const ServiceNoti
   // reload before there is anything to reload.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
-  std::optional<StartPatience> patience(std::in_place, notifier);
+  std::optional<Patience> patience(std::in_place, notifier);
   notifier.status("Loading " + settings.model);
   condensed::daemon::Server server(
       settings, load_model(settings),
       {.sockets = sockets, .notifier = notifier, .read_settings = std::move(read_settings)});
   for (const std::string& name : sockets.names()) {
-    spdlog::warn("the inherited socket {} is not used; sockets are known as {}", name,
-                 InheritedSockets::kProtocol);
+    spdlog::warn("the inherited socket {} is not used; sockets are known as {} and {}", name,
+                 InheritedSockets::kProtocol, InheritedSockets::kMetrics);
   }
   patience.reset();
   if (const auto fit = condensed::daemon::provide_descriptors(settings.max_connections);

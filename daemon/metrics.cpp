@@ -36,7 +36,8 @@ constexpr std::array kReasons{FinishReason::length,    FinishReason::stop,   Fin
 
 // Those that the engine does not know; docs/protocol.md, "Errors".
 constexpr std::array kDaemonErrors{"bad_json",         "invalid_utf8",  "line_too_long", "unknown_op",
-                                   "connection_limit", "request_limit", "replay_gone",   "internal", "forbidden", "import_limit"};
+                                   "connection_limit", "request_limit", "replay_gone",   "internal",
+                                   "forbidden",        "import_limit"};
 constexpr auto kLastEngineError = engine::ErrorCode::shutting_down;
 
 /// vLLM tells apart what a model ends, what its limit ends, and what somebody else does.

@@ -83,7 +83,7 @@ void Server::run() {
   spdlog::info("listening on {}{}", listener_.path(), listener_.inherited() ? " (inherited)" : "");
   if (metrics_endpoint_) {
     metrics_endpoint_->start();
-    spdlog::info("metrics on {}", settings_.metrics_socket);
+    spdlog::info("metrics on {}", metrics_path_);
   }
   start_.notifier.ready(status_.text());
   status_.touch();
@@ -199,6 +199,7 @@ void Server::shut_down() {
   // The engine finishes its step, which may be long: a second signal must be heard meanwhile. What the engine
   // says on the way is posted before the goodbye.
   stopper_ = std::jthread([this] {
+    const Patience patience(start_.notifier);  // many sessions may have to be saved
     engine_.shutdown();
     asio::post(io_, [this] { say_goodbye(); });
   });

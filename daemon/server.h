@@ -115,7 +115,8 @@ class Server {
   std::string model_name_;
   boost::asio::io_context io_;
   boost::asio::signal_set signals_;
-  std::unique_ptr<MetricsEndpoint> metrics_endpoint_;  // null without metrics_socket
+  std::string metrics_path_;
+  std::unique_ptr<MetricsEndpoint> metrics_endpoint_;  // null without a socket for metrics
   UnixListener listener_;                              // last of the sockets: who finds it finds all
   ServiceStatus status_;
   Access access_;

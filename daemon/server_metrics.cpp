@@ -9,11 +9,16 @@ namespace asio = boost::asio;
 
 /// Called before there is an engine, which is asked only when somebody scrapes.
 std::unique_ptr<MetricsEndpoint> Server::make_metrics_endpoint() {
-  if (settings_.metrics_socket.empty()) {
+  std::unique_ptr<UnixListener> listener;
+  if (const std::optional<int> inherited = start_.sockets.take(InheritedSockets::kMetrics)) {
+    listener = std::make_unique<UnixListener>(io_, *inherited);
+  } else if (!settings_.metrics_socket.empty()) {
+    listener =
+        std::make_unique<UnixListener>(io_, settings_.metrics_socket, settings_.metrics_socket_permissions());
+  } else {
     return nullptr;
   }
-  auto listener =
-      std::make_unique<UnixListener>(io_, settings_.metrics_socket, settings_.metrics_socket_permissions());
+  metrics_path_ = listener->path();
   auto scrape = [this](MetricsEndpoint::Receive receive) {
     engine_.stat_engine([this, receive = std::move(receive)](auto result) {
       asio::post(io_, [this, receive, result = std::move(result)] {

@@ -86,7 +86,7 @@ std::chrono::milliseconds ServiceNotifier::watchdog_interval() {
                                                     std::chrono::microseconds(timeout_us) / 2));
 }
 
-StartPatience::StartPatience(const ServiceNotifier& notifier, std::chrono::milliseconds period) {
+Patience::Patience(const ServiceNotifier& notifier, std::chrono::milliseconds period) {
   if (!notifier.enabled()) {
     return;
   }

@@ -42,12 +42,12 @@ class ServiceNotifier {
   Send send_;  // empty: nobody listens
 };
 
-/// While it lives, the service manager's patience with a slow start is renewed again and again, on a thread
-/// of its own.
-class StartPatience {
+/// While it lives, the service manager's patience with a slow start or stop is renewed again and again, on a
+/// thread of its own.
+class Patience {
  public:
-  explicit StartPatience(const ServiceNotifier& notifier,
-                         std::chrono::milliseconds period = std::chrono::seconds(5));
+  explicit Patience(const ServiceNotifier& notifier,
+                    std::chrono::milliseconds period = std::chrono::seconds(5));
 
  private:
   std::jthread thread_;  // none when nobody listens

@@ -4,6 +4,7 @@ set(packaging ${CMAKE_CURRENT_LIST_DIR})
 
 # What only the package has, because it holds for /usr alone. Absolute: not below the prefix.
 install(FILES ${PROJECT_SOURCE_DIR}/etc/systemd/condensed.service ${PROJECT_SOURCE_DIR}/etc/systemd/condensed.socket
+  ${PROJECT_SOURCE_DIR}/etc/systemd/condensed-metrics.socket
   DESTINATION /lib/systemd/system COMPONENT debian EXCLUDE_FROM_ALL)
 install(FILES ${PROJECT_SOURCE_DIR}/etc/systemd/condensed.sysusers.conf
   DESTINATION /usr/lib/sysusers.d RENAME condensed.conf COMPONENT debian EXCLUDE_FROM_ALL)

@@ -81,7 +81,7 @@ TEST(ServiceNotifier, IsSilentWhenNobodyListens) {
   EXPECT_FALSE(nobody.enabled());
   nobody.ready("x");
   nobody.alive();
-  const StartPatience patience(nobody);
+  const Patience patience(nobody);
 }
 
 TEST(ServiceNotifier, TheWatchdogIsFedTwiceAsOftenAsItBites) {
@@ -97,11 +97,11 @@ TEST(ServiceNotifier, TheWatchdogIsFedTwiceAsOftenAsItBites) {
   EXPECT_EQ(ServiceNotifier::watchdog_interval(), milliseconds(0));
 }
 
-TEST(StartPatience, IsRenewedUntilTheEnd) {
+TEST(Patience, IsRenewedUntilTheEnd) {
   Sent sent;
   const ServiceNotifier notifier = sent.notifier();
   {
-    const StartPatience patience(notifier, milliseconds(1));
+    const Patience patience(notifier, milliseconds(1));
     sent.wait_for(3);
   }
   const std::size_t n = sent.states().size();

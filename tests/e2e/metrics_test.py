@@ -197,7 +197,7 @@ class Top(DaemonTest):
             self.assertNotIn("\x1b", result.stdout)
             lines = result.stdout.splitlines()
             self.assertRegex(lines[0], r"^condensed \S+   books-1m   \S+   up [\d:]+   rates over \d+\.\d s$")
-            self.assertIn("0 generating, 2 resident, 0 asleep of 1024", lines[1])
+            self.assertIn("0 generating, 2 resident, 0 asleep of 100000", lines[1])
             self.assertRegex(result.stdout, r"\nbusy +resting +54 +53 +0\.0 +1\n")
             self.assertRegex(result.stdout, r"\nidle +resting +4 +3 +0\.0 +1\n")
 

@@ -16,7 +16,7 @@ from service_test import Notifications
 CPACK_CONFIG = os.environ["CONDENSED_CPACK_CONFIG"]
 NEEDED = ("cpack", "dpkg", "dpkg-shlibdeps", "file", "systemd-sysusers", "deb-systemd-helper")
 MISSING = [tool for tool in NEEDED if not shutil.which(tool)]
-UNITS = ("condensed.service", "condensed.socket")
+UNITS = ("condensed.service", "condensed.socket", "condensed-metrics.socket")
 
 
 def run(*command: str, **options) -> subprocess.CompletedProcess:

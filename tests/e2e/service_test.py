@@ -229,7 +229,7 @@ class Reloading(ServiceTest):
         log = service.log_text()
         self.assertRegex(log, rf"connection opened user={os.getuid()} connection=\d+\n")
         self.assertRegex(log, r"refused a request code=unknown_op connection=\d+\n")
-        self.assertRegex(log, r"session=none code=unknown_session connection=\d+\n")
+        self.assertRegex(log, r"session=none user=\d+ code=unknown_session connection=\d+\n")
         self.assertNotIn("text of a user", log)
         self.stopped(service)
 
