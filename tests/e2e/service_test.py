@@ -290,6 +290,25 @@ class Inheriting(ServiceTest):
         self.assertIn("the inherited socket something.socket is not used", service.log_text())
         self.stopped(service)
 
+    def test_metrics_have_a_socket_of_their_own(self):
+        metrics = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(metrics.close)
+        metrics.bind(self.path + "-metrics")
+        metrics.listen()
+        service = self.service(
+            sockets=[self.listening, metrics],
+            variables={"LISTEN_FDNAMES": "condensed.socket:condensed-metrics.socket"},
+        )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as scraper:
+            scraper.settimeout(TIMEOUT_S)
+            scraper.connect(self.path + "-metrics")
+            scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = scraper.makefile("rb").read()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer[:100])
+        self.assertIn(b"vllm:num_requests_running", answer)
+        self.stopped(service)
+        self.assertTrue(os.path.exists(self.path + "-metrics"))
+
     def test_what_is_no_listening_stream_is_an_error(self):
         datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(datagrams.close)
