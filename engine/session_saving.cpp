@@ -28,8 +28,7 @@ void SessionTable::save(const EntryPtr& entry, Reply<SavedSnapshot> reply) {
         SavedSnapshot{.session = entry->id, .position = entry->saved_position, .bytes = entry->file_bytes});
   }
   entry->save_replies.push_back(std::move(reply));
-  queue_save(entry);
-  begin_saves();
+  queue_save(entry);  // begins between steps: an append may be answered in the middle of one
 }
 
 void SessionTable::queue_save(const EntryPtr& entry) {

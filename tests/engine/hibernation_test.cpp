@@ -346,6 +346,36 @@ TEST(Hibernation, WhatACrashMayCostFollowsThePolicy) {
   }
 }
 
+TEST(Hibernation, InputThatJoinsAGenerationIsSavedWithAllOfItsState) {
+  const ScratchFolder folder;
+  EngineOptions options = options_with(folder);
+  options.snapshots = parse_snapshot_policy("on_append");
+  options.prompt.mode = PromptMode::adaptive;  // the last token of an input may run with the others
+  std::int64_t appended = 0;
+  {
+    Engine engine(bundled_model(), options);
+    value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
+    auto collector = std::make_shared<Collector>();
+    GenerateRequest endless = sampled("a", 1);
+    endless.max_tokens.reset();
+    value(generate(engine, endless, collector));
+    for (int i = 0; i < 20; ++i) {
+      appended = value(append(engine, "a", std::vector<std::int32_t>(1 + i % 3, 300))).position;
+    }
+    fs::copy(folder.path() / "sessions", folder.path() / "copy");  // as a crash would leave it
+  }
+  fs::remove_all(folder.path() / "sessions");
+  fs::rename(folder.path() / "copy", folder.path() / "sessions");
+  Engine engine(bundled_model(), options);
+  EXPECT_GE(value(stat(engine, "a")).position, appended);
+  GenerateRequest resume;
+  resume.session.name = "a";
+  resume.resume = true;
+  auto collector = std::make_shared<Collector>();
+  value(generate(engine, resume, collector));
+  collector->wait_tokens(5);
+}
+
 TEST(Hibernation, ASessionThatRestsLongGoesToSleepByItself) {
   const ScratchFolder folder;
   EngineOptions options = options_with(folder);
