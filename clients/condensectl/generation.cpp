@@ -99,6 +99,9 @@ json::object generate_request(const std::string& session, const GenerateFlags& f
   put(request, "penalty_window", flags.penalty_window);
   put(request, "seed", flags.seed);
   put(request, "logprobs", flags.logprobs);
+  if (flags.resume) {
+    request["resume"] = true;
+  }
   if (flags.ignore_eos) {
     request["ignore_eos"] = true;
   }

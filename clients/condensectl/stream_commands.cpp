@@ -37,6 +37,27 @@ void append_prompt(Context& context, const std::string& session, const std::opti
   }
 }
 
+/// Says how a generation ended. Returns the exit code.
+int report_end(Context& context, const Generated& generated, const std::string& session) {
+  if (context.terminal.output_closed()) {
+    return 0;
+  }
+  if (context.terminal.output_is_terminal()) {
+    context.terminal.show("\n");
+  }
+  if (generated.done.at("reason") == "shutdown") {
+    throw client::ConnectionLost(generated.done.contains("resumable")
+                                     ? "the daemon stopped; when it is back, generate --session " + session +
+                                           " --resume goes on"
+                                     : "the daemon stopped before the generation ended");
+  }
+  if (context.terminal.notes_shown()) {
+    context.terminal.note(
+        summary(generated.done, context.client.call({{"op", "stat"}, {"session", session}})));
+  }
+  return generated.interrupted ? kInterruptedExit : 0;
+}
+
 }  // namespace
 
 int run_generate(Context& context, const SessionFlags& session, const GenerateFlags& flags,
@@ -45,17 +66,17 @@ int run_generate(Context& context, const SessionFlags& session, const GenerateFl
   const SessionUse use(context.client, session);
   append_prompt(context, use.name(), prompt);
   const Generated generated = print_generation(context, use.name(), flags);
-  if (context.terminal.output_closed()) {
+  return report_end(context, generated, use.name());
+}
+
+int run_resume(Context& context, const std::string& session, bool detached) {
+  const GenerateFlags flags{.resume = true};
+  if (detached) {
+    context.client.generate_detached(generate_request(session, flags));
+    context.terminal.show(session + "\n");
     return 0;
   }
-  if (context.terminal.output_is_terminal()) {
-    context.terminal.show("\n");
-  }
-  if (context.terminal.notes_shown()) {
-    context.terminal.note(
-        summary(generated.done, context.client.call({{"op", "stat"}, {"session", use.name()}})));
-  }
-  return generated.interrupted ? kInterruptedExit : 0;
+  return report_end(context, print_generation(context, session, flags), session);
 }
 
 int run_generate_detached(Context& context, SessionFlags session, const GenerateFlags& flags,

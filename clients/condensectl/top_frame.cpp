@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "clients/condensectl/table.h"
+#include "clients/condensectl/user_name.h"
 
 namespace condensed::ctl {
 
@@ -118,40 +121,48 @@ std::string header(const Snapshot& now, const Interval& interval) {
 
 struct Row {
   std::string name;
+  std::string user;
   std::string state;
   double tokens_per_s = 0;
   const json::object* session = nullptr;
+
+  /// What sleeps comes after what rests, and that after what works.
+  int rest() const { return state == "asleep" ? 2 : state == "resting" ? 1 : 0; }
 };
 
 std::string state_of(const json::object& session) {
-  const json::value* generating = session.if_contains("generating");
-  if (generating != nullptr && generating->is_bool() && generating->get_bool()) {
-    return "generating";
-  }
-  return number_of(session, "waiting_tokens") + number_of(session, "waiting_bytes") > 0 ? "reading"
-                                                                                        : "resting";
+  const std::string state = text_of(session, "state");
+  const bool reads = number_of(session, "waiting_tokens") + number_of(session, "waiting_bytes") > 0;
+  return state == "resting" && reads ? "reading" : state;
 }
 
 /// The busiest first.
 std::vector<Row> rows_of(const Snapshot& before, const Snapshot& now, const Interval& interval) {
-  std::map<std::string, double> positions_before;
+  using Key = std::pair<std::string, std::string>;  // names are each user's own
+  std::map<Key, double> positions_before;
   for (const json::value& item : before.sessions) {
     const json::object& session = item.as_object();
-    positions_before[text_of(session, "session")] = number_of(session, "position");
+    positions_before[{text_of(session, "user"), text_of(session, "session")}] =
+        number_of(session, "position");
   }
   std::vector<Row> rows;
   for (const json::value& item : now.sessions) {
     const json::object& session = item.as_object();
-    Row row{.name = text_of(session, "session"), .state = state_of(session), .session = &session};
+    Row row{.name = text_of(session, "session"),
+            .user = text_of(session, "user"),
+            .state = state_of(session),
+            .session = &session};
     const double position = number_of(session, "position");
-    const double earlier = positions_before[row.name];
-    // Shorter than before: closed meanwhile, and opened again.
-    row.tokens_per_s = interval.rate(position < earlier ? position : position - earlier);
+    const auto earlier = positions_before.find({row.user, row.name});
+    // Shorter than before: taken back, or closed and opened again.
+    row.tokens_per_s = interval.rate(earlier == positions_before.end() || position < earlier->second
+                                         ? position
+                                         : position - earlier->second);
     rows.push_back(std::move(row));
   }
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-    return std::make_tuple(-a.tokens_per_s, a.state == "resting", a.name) <
-           std::make_tuple(-b.tokens_per_s, b.state == "resting", b.name);
+    return std::make_tuple(-a.tokens_per_s, a.rest(), a.name, a.user) <
+           std::make_tuple(-b.tokens_per_s, b.rest(), b.name, b.user);
   });
   return rows;
 }
@@ -163,6 +174,12 @@ std::string sessions_table(const std::vector<Row>& rows, std::size_t n_shown) {
     const Row& row = rows[i];
     cells.push_back({row.name, row.state, text_of(*row.session, "position"), text_of(*row.session, "cached"),
                      format("%.1f", row.tokens_per_s), text_of(*row.session, "attached")});
+  }
+  const bool several_users =
+      std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.user != rows.front().user; });
+  for (std::size_t i = 0; several_users && i < cells.size(); ++i) {
+    cells[i].insert(cells[i].begin() + 1,
+                    i == 0 ? "USER" : user_name(std::strtoll(rows[i - 1].user.c_str(), nullptr, 10)));
   }
   std::string out = table(cells);
   if (n_shown < rows.size()) {

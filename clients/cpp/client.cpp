@@ -3,6 +3,8 @@
 #include <istream>
 #include <utility>
 
+#include "clients/cpp/pending.h"
+
 namespace condensed::client {
 
 namespace asio = boost::asio;
@@ -21,6 +23,12 @@ void throw_if_error(const json::object& event) {
   }
 }
 
+/// Whether a request is about sessions, and not about the daemon.
+bool about_sessions(const json::object& request) {
+  const std::string_view op = text_at(request, "op");
+  return op != "ping" && op != "metrics" && (op != "stat" || request.contains("session"));
+}
+
 }  // namespace
 
 RequestFailed::RequestFailed(const json::object& event)
@@ -32,21 +40,6 @@ RequestFailed::RequestFailed(const json::object& event)
     retry_after_ = std::chrono::milliseconds(retry->get_int64());
   }
 }
-
-/// Events that answer a request are kept for it as long as this lives.
-class Client::Pending {
- public:
-  explicit Pending(Client& client) : client_(client), id_(client.next_id_++) { client_.pending_[id_]; }
-  ~Pending() { client_.pending_.erase(id_); }
-  Pending(const Pending&) = delete;
-  Pending& operator=(const Pending&) = delete;
-
-  std::int64_t id() const { return id_; }
-
- private:
-  Client& client_;
-  std::int64_t id_;
-};
 
 Client::Client(const std::string& socket_path) : socket_(io_) {
   boost::system::error_code error;
@@ -63,6 +56,9 @@ Client::Client(const std::string& socket_path) : socket_(io_) {
 
 void Client::write(json::object request, std::int64_t id) {
   request["id"] = id;
+  if (!user_.empty() && about_sessions(request)) {
+    request["user"] = user_;
+  }
   const std::string line = json::serialize(request) + "\n";
   boost::system::error_code error;
   asio::write(socket_, asio::buffer(line), error);

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <boost/asio.hpp>
 #include <boost/json.hpp>
@@ -45,6 +46,8 @@ class Client {
  public:
   using Event = boost::json::object;
   using OnEvent = std::function<void(const Event&)>;
+  using OnPart = std::function<void(std::string_view)>;  // bytes of a file, in order
+  using NextPart = std::function<std::string()>;
 
   /// Throws ConnectionLost.
   explicit Client(const std::string& socket_path);
@@ -54,6 +57,9 @@ class Client {
 
   /// Sees every event as it comes, before the request it answers does.
   void observe(OnEvent observer) { observer_ = std::move(observer); }
+  /// Whose sessions every request from now on is about: a user's name or number, or "*" for all users' in
+  /// `list`. Empty: one's own.
+  void set_user(std::string user) { user_ = std::move(user); }
   /// Gets the events that answer no request: streams this connection is attached to, `closed`, `bye`.
   void on_unasked(OnEvent on_event) { on_unasked_ = std::move(on_event); }
 
@@ -68,6 +74,15 @@ class Client {
   /// has begun. Throws as call() does.
   void generate_detached(boost::json::object request);
 
+  /// Receives a session as a file, a part at a time, no faster than on_part returns. Returns the `exported`
+  /// event. Throws as call() does.
+  Event export_session(const std::string& session, const OnPart& on_part);
+
+  /// Makes a session of an exported one's file; with an empty name the daemon chooses one. next_part gives
+  /// the file's bytes, about 48 KiB a time, then an empty part; if it throws, this connection can import
+  /// nothing else. Returns the `imported` event. Throws as call() does.
+  Event import_session(const std::string& session, const NextPart& next_part);
+
   /// Sends a request whose answer nobody waits for.
   void send(boost::json::object request);
 
@@ -76,7 +91,7 @@ class Client {
 
  private:
   using Deadline = std::optional<std::chrono::steady_clock::time_point>;
-  class Pending;
+  class Pending;  // clients/cpp/pending.h
 
   void write(boost::json::object request, std::int64_t id);
   Event read_event(const Deadline& deadline);
@@ -91,6 +106,7 @@ class Client {
   boost::system::error_code read_error_;
   std::int64_t next_id_ = 1;
   std::map<std::int64_t, std::deque<Event>> pending_;  // requests under way and their events not yet taken
+  std::string user_;
   OnEvent observer_;
   OnEvent on_unasked_;
 };

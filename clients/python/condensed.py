@@ -10,14 +10,17 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import socket
 import sys
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Optional
+from typing import Any, Deque, Dict, Iterator, List, Optional, Union
 
 DEFAULT_SOCKET = "/run/condensed/condensed.sock"
+PART_BYTES = 48 << 10
+"""Of a session's file in one request: as base64 well below the daemon's line limit."""
 
 
 class RequestFailed(Exception):
@@ -38,9 +41,15 @@ class ConnectionLost(Exception):
 
 
 class Client:
-    """One connection. Not thread-safe: use one per thread."""
+    """One connection. Not thread-safe: use one per thread.
 
-    def __init__(self, path: Optional[str] = None, timeout_s: Optional[float] = None) -> None:
+    `user` (a name or a number) makes every request one about that user's sessions; "*" is for list() only, and means
+    everybody's. Root and the members of the daemon's admin_group may do that."""
+
+    def __init__(
+        self, path: Optional[str] = None, timeout_s: Optional[float] = None, user: Union[str, int, None] = None
+    ) -> None:
+        self.user = user
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout_s)
         try:
@@ -94,6 +103,10 @@ class Client:
                 self._cancel_and_drain(session, request)
             self._waiting.pop(request, None)
 
+    def resume(self, session: str, detached: bool = False) -> Iterator[Dict[str, Any]]:
+        """Goes on with the session's generation that was interrupted; yields as generate() does."""
+        return self.generate(session, resume=True, detached=detached)
+
     def cancel(self, session: str) -> Dict[str, Any]:
         return self._call("cancel", {"session": session})
 
@@ -140,6 +153,45 @@ class Client:
         """Ends the session and frees its memory."""
         return self._call("close", {"session": session})
 
+    def save(self, session: str) -> Dict[str, Any]:
+        """Returns when the session, with all input that came before, is safe on disk."""
+        return self._call("save", {"session": session})
+
+    def fork(self, session: str, as_: Optional[str] = None) -> Dict[str, Any]:
+        """Another session in the same state; without a name the daemon chooses one."""
+        return self._call("fork", {"session": session, **({} if as_ is None else {"as": as_})})
+
+    def rename(self, session: str, to: str) -> Dict[str, Any]:
+        return self._call("rename", {"session": session, "to": to})
+
+    def undo(self, session: str, tokens: int) -> Dict[str, Any]:
+        """Takes the latest tokens out of the stream."""
+        return self._call("undo", {"session": session, "tokens": tokens})
+
+    def export_session(self, session: str) -> bytes:
+        """The session as a file that import_session() takes."""
+        request = self._send("export", {"session": session})
+        parts = []
+        try:
+            while True:
+                event = self._answer(request)
+                if event["event"] == "exported":
+                    return b"".join(parts)
+                parts.append(base64.b64decode(event["data"]))
+        finally:
+            del self._waiting[request]
+
+    def import_session(self, file: bytes, session: Optional[str] = None) -> Dict[str, Any]:
+        """A session in the state of an exported one; without a name the daemon chooses one."""
+        fields: Dict[str, Any] = {} if session is None else {"session": session}
+        end = 0
+        while True:
+            part, end = file[end : end + PART_BYTES], end + PART_BYTES
+            fields.update(data=base64.b64encode(part).decode(), more=end < len(file))
+            answer = self._call("import", fields)
+            if not fields["more"]:
+                return answer
+
     def ping(self) -> Dict[str, Any]:
         return self._call("ping", {})
 
@@ -149,6 +201,8 @@ class Client:
 
     def _send(self, op: str, fields: Dict[str, Any]) -> int:
         number, self._next_id = self._next_id, self._next_id + 1
+        if self.user is not None and (op not in ("ping", "metrics", "stat") or "session" in fields):
+            fields = {"user": self.user, **fields}
         self._waiting[number] = deque()
         line = json.dumps({"op": op, "id": number, **fields}) + "\n"
         try:

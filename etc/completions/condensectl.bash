@@ -16,12 +16,16 @@ _condensectl_sessions() {
 
 _condensectl() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words i
-  local command=() socket=()
+  local command=() daemon=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       --socket)
         i=$((i + 1))
-        socket=(--socket "${COMP_WORDS[i]}")
+        daemon+=(--socket "${COMP_WORDS[i]}")
+        ;;
+      --user)
+        i=$((i + 1))
+        daemon+=(--user "${COMP_WORDS[i]}")
         ;;
       -*) ;;
       *) [ ${#command[@]} -gt 0 ] || command=("${COMP_WORDS[i]}") ;;
@@ -32,10 +36,14 @@ _condensectl() {
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
     return
   fi
+  if [ "$previous" = --user ]; then
+    mapfile -t COMPREPLY < <(compgen -u -- "$current")
+    return
+  fi
   case "$previous,$current" in
-    --session,*) words=$(_condensectl_sessions "${socket[@]}") ;;
+    --session,*) words=$(_condensectl_sessions "${daemon[@]}") ;;
     *,-*) words=$(_condensectl_flags && _condensectl_flags "${command[@]}") ;;
-    *) words=$(if [ ${#command[@]} -eq 0 ]; then _condensectl_commands; else _condensectl_sessions "${socket[@]}"; fi) ;;
+    *) words=$(if [ ${#command[@]} -eq 0 ]; then _condensectl_commands; else _condensectl_sessions "${daemon[@]}"; fi) ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

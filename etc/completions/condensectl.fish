@@ -23,4 +23,5 @@ complete -c condensectl -n __condensectl_needs_command -a '(__condensectl_comman
 complete -c condensectl -n 'not __condensectl_needs_command' -a '(__condensectl_sessions)'
 complete -c condensectl -n 'string match -q -- "-*" (commandline -ct)' -a '(__condensectl_flags)'
 complete -c condensectl -l socket -rF
+complete -c condensectl -l user -x -a '(__fish_complete_users)'
 complete -c condensectl -n '__condensectl_flags | string match -q -- --session' -l session -x -a '(__condensectl_sessions)'

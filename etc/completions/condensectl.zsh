@@ -11,19 +11,21 @@ _condensectl_sessions() {
 }
 
 _condensectl() {
-  local -a command socket found
+  local -a command daemon found
   local i
   for ((i = 2; i < CURRENT; i++)); do
     case ${words[i]} in
-      --socket) socket=(--socket "${words[++i]}") ;;
+      --socket | --user) daemon+=("${words[i]}" "${words[++i]}") ;;
       -*) ;;
       *) (( ${#command} )) || command=("${words[i]}") ;;
     esac
   done
   if [[ ${words[CURRENT - 1]} == --socket ]]; then
     _files
+  elif [[ ${words[CURRENT - 1]} == --user ]]; then
+    _users
   elif [[ ${words[CURRENT - 1]} == --session ]]; then
-    found=(${(f)"$(_condensectl_sessions "${socket[@]}")"})
+    found=(${(f)"$(_condensectl_sessions "${daemon[@]}")"})
     compadd -a found
   elif [[ ${words[CURRENT]} == -* ]]; then
     found=(${(f)"$(_condensectl_flags; _condensectl_flags "${command[@]}")"})
@@ -32,7 +34,7 @@ _condensectl() {
     found=(${(f)"$(condensectl --help 2>/dev/null | sed -n '/^Subcommands:/,$ s/^  \([a-z][a-z-]*\).*/\1/p')"})
     compadd -a found
   else
-    found=(${(f)"$(_condensectl_sessions "${socket[@]}")"})
+    found=(${(f)"$(_condensectl_sessions "${daemon[@]}")"})
     compadd -a found
   fi
 }
