@@ -117,6 +117,12 @@ class Daemon:
             self.process.terminate()
         return self.process.wait(TIMEOUT_S)
 
+    def restart(self) -> int:
+        """Another daemon in the same folder; the exit code of the one before."""
+        code = self.stop()
+        self.process = self.start()
+        return code
+
     def clean_up(self) -> None:
         for connection in self.connections:
             connection.close()
