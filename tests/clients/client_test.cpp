@@ -230,5 +230,65 @@ TEST(Client, SaysWhereItCannotConnect) {
   }
 }
 
+TEST(Client, EveryRequestAboutSessionsNamesTheUser) {
+  FakeDaemon daemon([](FakeDaemon::Peer& peer) {
+    for (const bool named : {true, true, true, false, false, false}) {
+      const json::object request = peer.read();
+      EXPECT_EQ(request.contains("user"), named) << request;
+      EXPECT_TRUE(!named || request.at("user") == "alice");
+      peer.write(answer(request, "x"));
+    }
+  });
+  Client client(daemon.path());
+  client.set_user("alice");
+  client.call({{"op", "list"}});
+  client.call({{"op", "open"}});
+  client.call({{"op", "stat"}, {"session", "a"}});
+  client.call({{"op", "stat"}});
+  client.call({{"op", "ping"}});
+  client.call({{"op", "metrics"}});
+}
+
+TEST(Client, ReceivesASessionsFileInParts) {
+  FakeDaemon daemon([](FakeDaemon::Peer& peer) {
+    json::object request = peer.read();
+    EXPECT_EQ(request.at("op"), "export");
+    for (const char* data : {"AAEC", "/w=="}) {
+      peer.write(R"({"event":"chunk","data":")" + std::string(data) + R"(","id":)" + id_of(request) + "}\n");
+    }
+    peer.write(answer(request, "exported"));
+    request = peer.read();
+    peer.write(R"({"event":"chunk","data":"AA=A","id":)" + id_of(request) + "}\n");
+  });
+  Client client(daemon.path());
+  std::string file;
+  const auto add = [&](std::string_view part) { file += part; };
+  EXPECT_EQ(client.export_session("a", add).at("event"), "exported");
+  EXPECT_EQ(file, std::string("\0\1\2\xFF", 4));
+  EXPECT_THROW(client.export_session("a", add), ConnectionLost);
+}
+
+TEST(Client, SendsASessionsFileInParts) {
+  FakeDaemon daemon([](FakeDaemon::Peer& peer) {
+    const auto expect = [&](const char* data, bool more, const char* name) {
+      const json::object request = peer.read();
+      EXPECT_EQ(request.at("op"), "import");
+      EXPECT_EQ(request.at("data"), data);
+      EXPECT_EQ(request.at("more"), more);
+      EXPECT_EQ(request.contains("session"), *name != '\0');
+      peer.write(answer(request, more ? "importing" : "imported"));
+    };
+    expect("AP8=", true, "a");
+    expect("eHl6", false, "a");
+    expect("", false, "");
+  });
+  Client client(daemon.path());
+  std::vector<std::string> parts{std::string("\0\xFF", 2), "xyz", ""};
+  std::size_t next = 0;
+  EXPECT_EQ(client.import_session("a", [&] { return parts.at(next++); }).at("event"), "imported");
+  EXPECT_EQ(next, 3U);
+  EXPECT_EQ(client.import_session("", [] { return std::string(); }).at("event"), "imported");
+}
+
 }  // namespace
 }  // namespace condensed::client

@@ -17,6 +17,8 @@ using testing::StartsWith;
 
 json::object session(const char* name, bool generating, int position, int waiting_tokens = 0) {
   return {{"session", name},
+          {"user", 30001},
+          {"state", generating ? "generating" : "resting"},
           {"generating", generating},
           {"position", position},
           {"cached", 128},
@@ -94,6 +96,29 @@ TEST(TopFrame, ShowsWhatHappenedBetweenTwoSnapshots) {
                           "a-reader     reading         0     128       0.0         1",
                           "slow      generating       100     128       0.0         1",
                           "quiet        resting        40     128       0.0         1"));
+}
+
+TEST(TopFrame, WhatSleepsComesLast) {
+  Snapshot later = now();
+  json::object sleeper = session("a-sleeper", false, 40);
+  sleeper["state"] = "asleep";
+  later.sessions.push_back(sleeper);
+  Snapshot earlier = before();
+  earlier.sessions.push_back(sleeper);
+  EXPECT_EQ(lines(top_frame(earlier, later, {})).back(),
+            "a-sleeper      asleep        40     128       0.0         1");
+}
+
+TEST(TopFrame, SessionsOfSeveralUsersAreToldApart) {
+  Snapshot earlier = snapshot(100, "", {session("a", true, 100)});
+  Snapshot later = snapshot(102, "", {session("a", true, 110), session("a", true, 40)});
+  later.sessions[1].as_object()["user"] = 30002;
+  earlier.sessions.push_back(later.sessions[1]);
+  const std::vector<std::string> shown = lines(top_frame(earlier, later, {}));
+  EXPECT_THAT(std::vector(shown.end() - 3, shown.end()),
+              ElementsAre("SESSION   USER       STATE  POSITION  CACHED  TOKENS/S  ATTACHED",
+                          "a        30001  generating       110     128       5.0         1",
+                          "a        30002  generating        40     128       0.0         1"));
 }
 
 TEST(TopFrame, WithoutAnEarlierSnapshotItIsSinceTheStart) {

@@ -89,18 +89,64 @@ TEST(Events, DoneCountsTokensPerSecondAfterTheFirst) {
 
 TEST(Events, StatAndListHaveTheKeysOfTheProtocol) {
   EXPECT_THAT(keys(read(stat_event(kInfo, 3))),
-              UnorderedElementsAre("event", "session", "generating", "sinks", "window", "position", "cached",
-                                   "evictions", "waiting_tokens", "waiting_bytes", "cache_bytes",
-                                   "cache_bytes_max", "attached"));
+              UnorderedElementsAre("event", "session", "user", "state", "generating", "interrupted", "sinks",
+                                   "window", "position", "cached", "evictions", "waiting_tokens",
+                                   "waiting_bytes", "cache_bytes", "cache_bytes_max", "idle_s", "attached"));
   EXPECT_THAT(
       keys(read(stat_event(engine::EngineInfo{}, {.connections = 2, .resident_bytes = 5}))),
       UnorderedElementsAre("event", "version", "model", "backend", "n_layers", "n_owners", "vocab_size",
-                           "weight_bytes", "cache_dtype", "cache_bytes_per_token", "sessions", "max_sessions",
-                           "generating", "cache_bytes", "steps", "tokens_read", "tokens_generated",
-                           "evictions", "uptime_s", "connections", "resident_bytes"));
+                           "weight_bytes", "cache_dtype", "cache_bytes_per_token", "sessions", "asleep",
+                           "max_sessions", "max_resident_sessions", "max_cache_bytes", "generating",
+                           "cache_bytes", "steps", "tokens_read", "tokens_generated", "evictions", "uptime_s",
+                           "connections", "resident_bytes"));
   const json::object list = read(list_event({kInfo}, {3}));
   EXPECT_EQ(list.at("sessions").at(0).at("attached"), 3);
   EXPECT_EQ(read(list_event({}, {})).at("sessions"), json::array());
+}
+
+TEST(Events, StatSaysWhoseASessionIsAndWhereItIs) {
+  engine::SessionInfo info = kInfo;
+  info.session.user = 1000;
+  info.idle = std::chrono::milliseconds(1500);
+  json::object stat = read(stat_event(info, 0));
+  EXPECT_EQ(stat.at("user"), 1000);
+  EXPECT_EQ(stat.at("state"), "generating");
+  EXPECT_DOUBLE_EQ(stat.at("idle_s").as_double(), 1.5);
+  info.generating = false;
+  EXPECT_EQ(read(stat_event(info, 0)).at("state"), "resting");
+  info.asleep = true;
+  info.interrupted = true;
+  info.saved_position = 90;
+  info.snapshot_bytes = 5000;
+  stat = read(stat_event(info, 0));
+  EXPECT_EQ(stat.at("state"), "asleep");
+  EXPECT_EQ(stat.at("interrupted"), true);
+  EXPECT_EQ(stat.at("saved_position"), 90);
+  EXPECT_EQ(stat.at("snapshot_bytes"), 5000);
+}
+
+TEST(Events, DoneSaysWhenItCanBeResumed) {
+  engine::GenerationSummary summary{.reason = engine::FinishReason::shutdown};
+  EXPECT_FALSE(read(done_event("a", summary)).contains("resumable"));
+  summary.resumable = true;
+  EXPECT_EQ(read(done_event("a", summary)).at("resumable"), true);
+}
+
+TEST(Events, WhatKeepsAndMovesSessions) {
+  EXPECT_EQ(read(saved_event({.session = {.name = "a"}, .position = 7, .bytes = 99})),
+            (json::object{{"event", "saved"}, {"session", "a"}, {"position", 7}, {"bytes", 99}}));
+  EXPECT_THAT(keys(read(added_event("forked", kInfo))),
+              UnorderedElementsAre("event", "session", "sinks", "window", "position", "cached", "cache_bytes",
+                                   "cache_bytes_max"));
+  EXPECT_EQ(read(added_event("imported", kInfo)).at("event"), "imported");
+  EXPECT_EQ(read(renamed_event(kInfo, "old")),
+            (json::object{{"event", "renamed"}, {"session", "a"}, {"from", "old"}, {"position", 100}}));
+  const std::vector<std::byte> part{std::byte{0xFF}, std::byte{0}};
+  EXPECT_EQ(read(chunk_event("a", part)),
+            (json::object{{"event", "chunk"}, {"session", "a"}, {"data", "/wA="}}));
+  EXPECT_EQ(read(exported_event({.session = {.name = "a"}, .position = 7, .file = part})),
+            (json::object{{"event", "exported"}, {"session", "a"}, {"position", 7}, {"bytes", 2}}));
+  EXPECT_EQ(read(importing_event(12)), (json::object{{"event", "importing"}, {"bytes", 12}}));
 }
 
 TEST(Events, AnIdComesBackAsItWas) {

@@ -82,6 +82,33 @@ INSTANTIATE_TEST_SUITE_P(
                     R"("logprobs":-1)", R"("tokens":[-1])", R"("tokens":[1.5])", R"("tokens":[2147483648])",
                     R"("tokens":["1"])"));
 
+/// A request that lacks a key, or has a bad value for one.
+class BadRequest : public testing::TestWithParam<const char*> {};
+
+TEST_P(BadRequest, IsRefused) {
+  const RequestError error = refused(GetParam());
+  EXPECT_EQ(error.code, "bad_request") << error.message;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    KeepingAndMoving, BadRequest,
+    testing::Values(R"({"op":"save"})", R"({"op":"save","session":"a","as":"b"})", R"({"op":"fork"})",
+                    R"({"op":"fork","session":"a","as":""})", R"({"op":"fork","session":"a","as":"b/c"})",
+                    R"({"op":"rename","session":"a"})", R"({"op":"rename","session":"a","to":"/"})",
+                    R"({"op":"rename","to":"a"})", R"({"op":"undo","session":"a"})",
+                    R"({"op":"undo","session":"a","tokens":0})", R"({"op":"undo","session":"a","tokens":-1})",
+                    R"({"op":"undo","session":"a","tokens":[1]})", R"({"op":"undo","tokens":1})",
+                    R"({"op":"export"})", R"({"op":"import"})", R"({"op":"import","session":"a"})",
+                    R"({"op":"import","data":1})", R"({"op":"import","data":"AA"})",
+                    R"({"op":"import","data":"A A="})", R"({"op":"import","data":"AA==","more":1})",
+                    R"({"op":"import","session":"a b","data":"AA=="})",
+                    R"({"op":"generate","session":"a","resume":1})"));
+
+INSTANTIATE_TEST_SUITE_P(Users, BadRequest,
+                         testing::Values(R"({"op":"list","user":""})", R"({"op":"list","user":-1})",
+                                         R"({"op":"list","user":1.5})", R"({"op":"list","user":null})",
+                                         R"({"op":"list","user":["a"]})", R"({"op":"ping","user":true})"));
+
 TEST(RequestBounds, IdsAreShort) {
   const auto with_id_of = [](std::size_t size) {
     return R"({"op":"ping","id":")" + std::string(size, 'x') + "\"}";

@@ -64,6 +64,44 @@ TEST(Requests, DetachingAndComingBack) {
               HasSubstr("from_position"));
 }
 
+TEST(Requests, ResumingTakesNoOtherOptions) {
+  const auto op = parsed<GenerateOp>(R"({"op":"generate","session":"a","resume":true,"detached":true})");
+  EXPECT_TRUE(op.generate.resume);
+  EXPECT_TRUE(op.detached);
+  EXPECT_FALSE(
+      parsed<GenerateOp>(R"({"op":"generate","session":"a","resume":false,"top_k":1})").generate.resume);
+  EXPECT_THAT(refused(R"({"op":"generate","session":"a","resume":true,"top_k":1})").message,
+              HasSubstr("unknown key \"top_k\""));
+}
+
+TEST(Requests, KeepingCopyingAndMoving) {
+  EXPECT_EQ(parsed<SaveOp>(R"({"op":"save","session":"a"})").session, "a");
+  EXPECT_EQ(parsed<ForkOp>(R"({"op":"fork","session":"a"})").as, "");
+  EXPECT_EQ(parsed<ForkOp>(R"({"op":"fork","session":"a","as":"b"})").as, "b");
+  const auto rename = parsed<RenameOp>(R"({"op":"rename","session":"a","to":"b"})");
+  EXPECT_EQ(rename.session, "a");
+  EXPECT_EQ(rename.to, "b");
+  EXPECT_EQ(parsed<UndoOp>(R"({"op":"undo","session":"a","tokens":3})").tokens, 3);
+  EXPECT_EQ(parsed<ExportOp>(R"({"op":"export","session":"a"})").session, "a");
+  const auto part = parsed<ImportOp>(R"({"op":"import","data":"/wA=","more":true})");
+  EXPECT_EQ(part.session, "");
+  EXPECT_THAT(part.part, ElementsAre(std::byte{0xFF}, std::byte{0}));
+  EXPECT_TRUE(part.more);
+  const auto last = parsed<ImportOp>(R"({"op":"import","session":"a","data":""})");
+  EXPECT_EQ(last.session, "a");
+  EXPECT_TRUE(last.part.empty());
+  EXPECT_FALSE(last.more);
+}
+
+TEST(Requests, AnyOfThemMayNameAUser) {
+  const auto user_of = [](std::string_view line) { return std::get<Request>(parse_request(line)).user; };
+  EXPECT_EQ(user_of(R"({"op":"ping"})"), std::nullopt);
+  EXPECT_EQ(user_of(R"({"op":"stat","session":"a","user":"alice"})"), "alice");
+  EXPECT_EQ(user_of(R"({"op":"list","user":"*"})"), "*");
+  EXPECT_EQ(user_of(R"({"op":"open","user":1000})"), "1000");
+  EXPECT_EQ(user_of(R"({"op":"open","user":1000.0})"), "1000");
+}
+
 TEST(Requests, WhatIsLeftOutHasTheDocumentedDefault) {
   const auto op = parsed<GenerateOp>(R"({"op":"generate","session":"a"})");
   EXPECT_FALSE(op.generate.max_tokens);
