@@ -17,10 +17,9 @@ std::string to_base64(std::span<const std::byte> bytes) {
 
 std::optional<std::vector<std::byte>> from_base64(std::string_view text) {
   using Decoder = iterators::transform_width<iterators::binary_from_base64<std::string_view::iterator>, 8, 6>;
-  const std::size_t last = text.find_last_not_of('=');
-  const std::string_view digits = text.substr(0, last == std::string_view::npos ? 0 : last + 1);
-  const std::size_t n_padding = text.size() - digits.size();
-  if (text.size() % 4 != 0 || n_padding > 2) {
+  const std::string_view digits = text.substr(0, text.find('='));  // the iterators take = for a digit
+  const std::string_view padding = text.substr(digits.size());
+  if (text.size() % 4 != 0 || padding.size() > 2 || padding.find_first_not_of('=') != padding.npos) {
     return std::nullopt;
   }
   std::vector<std::byte> bytes;
