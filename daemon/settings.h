@@ -41,7 +41,7 @@ struct Settings {
   std::string kernels = "auto";
   std::string weights = "stored";
   std::string cache = "f16";
-  std::string prefill = "auto";
+  std::string prefill = "serial";
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
   std::int64_t max_line_bytes = 1 << 20;
