@@ -207,7 +207,8 @@ void SessionTable::admit(Clock::time_point now) {
 }
 
 bool SessionTable::may_sleep(const Entry& entry) const {
-  return entry.session->resting() && entry.operations.empty() && !entry.renaming && !entry.saving;
+  return entry.session->resting() && entry.operations.empty() && !entry.renaming && !entry.saving &&
+         entry.save_replies.empty();
 }
 
 /// Puts those to sleep that were used least recently, until `bytes` more have room, or will have when the

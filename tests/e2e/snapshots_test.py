@@ -97,7 +97,8 @@ class Restart(SnapshotTest):
     def test_an_interrupted_generation_goes_on_with_its_own_seed(self):
         command = [CTL, "--socket", self.daemon.socket_path, "generate", "--session", "cut"]
         options = ("--prompt", TEXT, "--seed", "7")
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        # Unbuffered: communicate() would leave out what a buffer holds.
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
         cut = subprocess.Popen([*command, *options], **pipes)  # endless: it is not waited for
         text = cut.stdout.read(300)
         self.client().open("twin", text=TEXT)
@@ -263,6 +264,16 @@ class Sleep(SnapshotTest):
         self.assertEqual(states, ["resting", "asleep", "asleep"])
         client.close("c")  # asleep
         self.assertEqual([s["session"] for s in client.list()], ["b", "d"])
+
+    def test_every_save_is_answered_before_its_session_sleeps(self):
+        self.replace_daemon("--max-resident-sessions", "1", "--snapshots", "never")
+        connection = self.connect()
+        connection.call(op="open", session="a", text=TEXT)
+        for request in ({"op": "save", "session": "a", "id": 1}, {"op": "save", "session": "a", "id": 2},
+                        {"op": "open", "session": "b", "id": 3}):
+            connection.send(**request)
+        answers = {event["id"]: event["event"] for event in (connection.receive() for _ in range(3))}
+        self.assertEqual(answers, {1: "saved", 2: "saved", 3: "opened"})
 
     def test_without_a_folder_there_is_nowhere_to_go(self):
         memory = self.start("--max-resident-sessions", "1")
