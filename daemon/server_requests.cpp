@@ -195,13 +195,14 @@ void Server::attach_from(const Caller& caller, const engine::SessionInfo& info, 
   });
 }
 
+/// In turn, so that its answer says that a generate before it has begun or been refused.
 void Server::handle(const Caller& caller, DetachOp op) {
-  engine_.stat(caller.session(op.session),
-               reply_to<engine::SessionInfo>(caller, op.session, [this, caller](const auto& info) {
-                 streams_.detach(info.session, caller.connection);
-                 stop_if_unheard(info.session);
-                 caller.send(detached_event(info.session.name));
-               }));
+  engine_.stat_in_turn(caller.session(op.session),
+                       reply_to<engine::SessionInfo>(caller, op.session, [this, caller](const auto& info) {
+                         streams_.detach(info.session, caller.connection);
+                         stop_if_unheard(info.session);
+                         caller.send(detached_event(info.session.name));
+                       }));
 }
 
 void Server::handle(const Caller& caller, StatOp op) {

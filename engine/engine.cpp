@@ -120,6 +120,11 @@ void Engine::stat(SessionId session, Reply<SessionInfo> reply) {
   loop_->post(reply, [session = std::move(session), reply](Loop& loop) { reply(loop.stat(session)); });
 }
 
+void Engine::stat_in_turn(SessionId session, Reply<SessionInfo> reply) {
+  loop_->post(reply,
+              [session = std::move(session), reply](Loop& loop) { loop.stat_in_turn(session, reply); });
+}
+
 void Engine::stat_engine(Reply<EngineInfo> reply) {
   loop_->post(reply, [reply](Loop& loop) { reply(loop.stat_engine()); });
 }

@@ -224,6 +224,8 @@ class Engine {
   /// Ends the running generation after the token in progress; its on_done precedes the answer.
   void cancel(SessionId session, Reply<SessionInfo> reply);
   void stat(SessionId session, Reply<SessionInfo> reply);
+  /// The same after every request to the session that came before, without waking it for this one.
+  void stat_in_turn(SessionId session, Reply<SessionInfo> reply);
   void stat_engine(Reply<EngineInfo> reply);
   /// user: whose; nothing: everybody's.
   void list(std::optional<std::uint32_t> user, Reply<std::vector<SessionInfo>> reply);

@@ -309,6 +309,20 @@ std::variant<SessionInfo, Error> Engine::Loop::stat(const SessionId& id) {
   return table_.info(*entry);
 }
 
+void Engine::Loop::stat_in_turn(const SessionId& id, const Reply<SessionInfo>& reply) {
+  const EntryPtr entry = table_.find(id);
+  if (!entry) {
+    return reply(unknown_session(id));
+  }
+  if (entry->operations.empty()) {
+    return reply(table_.info(*entry));
+  }
+  // What came before may have failed: this does not.
+  const auto answer = [this, entry, reply] { reply(table_.info(*entry)); };
+  table_.submit(entry,
+                {.run = [answer](Session&) { answer(); }, .fail = [answer](const Error&) { answer(); }});
+}
+
 EngineInfo Engine::Loop::stat_engine() const {
   const ModelConfig& config = model_->config;
   EngineInfo info;

@@ -66,6 +66,7 @@ class Engine::Loop {
                 Clock::time_point arrival, const Reply<SessionInfo>& reply);
   void cancel(const SessionId& id, const Reply<SessionInfo>& reply);
   std::variant<SessionInfo, Error> stat(const SessionId& id);
+  void stat_in_turn(const SessionId& id, const Reply<SessionInfo>& reply);
   EngineInfo stat_engine() const;
   std::vector<SessionInfo> list(std::optional<std::uint32_t> user) const;
   void close(const SessionId& id, const Reply<SessionInfo>& reply);
