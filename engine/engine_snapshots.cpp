@@ -120,7 +120,7 @@ void Engine::Loop::import_session(SessionId id, std::vector<std::byte> file,
                       try {
                         snapshot = std::make_shared<SessionSnapshot>(
                             decode_snapshot(*shared, table_.snapshot_model(), max_window));
-                      } catch (const InputError& error) {
+                      } catch (const std::exception& error) {
                         return [reply, message = std::string(error.what())] {
                           reply(Error{ErrorCode::snapshot_refused, message});
                         };
@@ -130,6 +130,9 @@ void Engine::Loop::import_session(SessionId id, std::vector<std::byte> file,
 }
 
 void Engine::Loop::imported(SessionId id, SessionSnapshot snapshot, const Reply<SessionInfo>& reply) {
+  if (ending_) {  // nothing would save it any more
+    return reply(shutting_down());
+  }
   if (id.name.empty()) {
     id.name = free_name(id.user);
   }

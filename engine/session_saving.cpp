@@ -1,6 +1,7 @@
 // When sessions are written to disk, and what is due.
 
 #include <algorithm>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -79,21 +80,30 @@ void SessionTable::begin_save(const EntryPtr& entry) {
              });
 }
 
+/// One that fails while a pause lasts, because it was asked for or had begun, neither prolongs it nor is
+/// news.
+void SessionTable::back_off(Error& error) {
+  const auto now = Clock::now();
+  options_.observer->on_snapshot_failed();
+  if (now >= retry_saves_) {
+    back_off_ = std::clamp(2 * back_off_, kFirstBackOff, kLongestBackOff);
+    retry_saves_ = now + back_off_;
+    options_.warn(error.message + "; trying again in " + std::to_string(back_off_.count()) + " ms");
+  }
+  next_look_ = std::min(next_look_, retry_saves_);
+  error.retry_after_ms = std::chrono::ceil<std::chrono::milliseconds>(retry_saves_ - now).count();
+}
+
 void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version, Clock::time_point began,
                                std::variant<SavedSnapshot, Error> result,
-                               const std::vector<Reply<SavedSnapshot>>& replies) {
+                               std::vector<Reply<SavedSnapshot>> replies) {
   --saves_under_way_;
   entry->saving = false;
   const bool gone = entry->where == Entry::Where::gone;
   if (gone) {
     result = Error{ErrorCode::session_closed, "session '" + entry->id.name + "' was closed"};
   } else if (auto* error = std::get_if<Error>(&result)) {
-    back_off_ = std::clamp(2 * back_off_, kFirstBackOff, kLongestBackOff);
-    retry_saves_ = Clock::now() + back_off_;
-    next_look_ = std::min(next_look_, retry_saves_);
-    error->retry_after_ms = back_off_.count();
-    options_.observer->on_snapshot_failed();
-    options_.warn(error->message + "; trying again in " + std::to_string(back_off_.count()) + " ms");
+    back_off(*error);
     entry->falling_asleep = false;
   } else {
     const auto& written = std::get<SavedSnapshot>(result);
@@ -103,6 +113,10 @@ void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version, Clo
     entry->saved_version = version;
     entry->saved_position = written.position;
     entry->file_bytes = written.bytes;
+    if (saved(*entry)) {  // what was asked for meanwhile is done: the session may go to sleep before its turn
+      std::move(entry->save_replies.begin(), entry->save_replies.end(), std::back_inserter(replies));
+      entry->save_replies.clear();
+    }
   }
   next_look_ = std::min(next_look_, Clock::now());  // it was passed over while it was being written
   for (const Reply<SavedSnapshot>& reply : replies) {

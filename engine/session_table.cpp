@@ -365,9 +365,10 @@ void SessionTable::close(const EntryPtr& entry, std::function<void(std::optional
   for (const auto& reply : std::exchange(entry->save_replies, {})) {
     reply(closed);
   }
-  if (!entry->on_disk && !entry->saving) {
+  if (!keeps_files()) {
     return done(std::nullopt);
   }
+  // Also without having saved it: what failed before may have left a file.
   run_beside({entry->id}, Urgency::can_wait,
              [this, id = entry->id, done = std::move(done)]() -> std::function<void()> {
                std::optional<Error> error;

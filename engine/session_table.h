@@ -134,8 +134,8 @@ class SessionTable {
   void begin_saves();
   void begin_save(const EntryPtr& entry);
   void finish_save(const EntryPtr& entry, std::uint64_t version, Clock::time_point began,
-                   std::variant<SavedSnapshot, Error> result,
-                   const std::vector<Reply<SavedSnapshot>>& replies);
+                   std::variant<SavedSnapshot, Error> result, std::vector<Reply<SavedSnapshot>> replies);
+  void back_off(Error& error);
   void look_for_due(Clock::time_point now);
   std::size_t cache_bytes_of(const Entry& entry) const;
   void forget(const EntryPtr& entry);

@@ -19,6 +19,11 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::int64_t kMaxWindow = std::int64_t{1} << 30;
+// As the protocol has them. What follows costs every step time, so that no file may bring more of it than
+// requests.
+constexpr std::size_t kMaxStopStrings = 16;
+constexpr std::size_t kMaxStopBytes = 256;
+constexpr std::size_t kMaxUnread = 1 << 17;  // the longest chunk of a prompt, and what is tokenised beyond it
 constexpr std::int64_t kMaxCount = std::numeric_limits<std::int64_t>::max() / 2;
 
 [[noreturn]] void fail(const std::string& message) {
@@ -139,7 +144,7 @@ json::object write_sampling(const SamplingOptions& sampling) {
   return out;
 }
 
-SamplingOptions read_sampling(const Members& members) {
+SamplingOptions read_sampling(const Members& members, int vocab_size) {
   constexpr int most = std::numeric_limits<int>::max();
   SamplingOptions out;
   out.temperature = members.number("temperature");
@@ -150,6 +155,9 @@ SamplingOptions read_sampling(const Members& members) {
   out.presence_penalty = members.number("presence_penalty");
   out.frequency_penalty = members.number("frequency_penalty");
   out.penalty_window = static_cast<int>(members.integer("penalty_window", 0, most));
+  if (members.array("logit_bias").size() > static_cast<std::size_t>(vocab_size)) {
+    fail("logit_bias: expected at most one number for each token");
+  }
   for (const json::value& bias : members.array("logit_bias")) {
     const json::array* pair = bias.if_array();
     if (pair == nullptr || pair->size() != 2) {
@@ -180,15 +188,16 @@ json::object write_generation(const GenerationState& generation) {
 
 GenerationState read_generation(const Members& members, int vocab_size) {
   GenerationState out;
-  out.request.sampling = read_sampling(Members(members.at("sampling")));
+  out.request.sampling = read_sampling(Members(members.at("sampling")), vocab_size);
   out.request.ignore_eos = members.boolean("ignore_eos");
   out.request.n_logprobs = static_cast<int>(members.integer("logprobs", -1, 20));
   if (members.has("max_tokens")) {
     out.request.max_tokens = members.integer("max_tokens", 1, std::numeric_limits<std::int64_t>::max());
   }
   for (const json::value& stop : members.array("stop")) {
-    if (!stop.is_string() || stop.get_string().empty()) {
-      fail("stop: expected strings");
+    if (!stop.is_string() || stop.get_string().empty() || stop.get_string().size() > kMaxStopBytes ||
+        out.request.stop.size() == kMaxStopStrings) {
+      fail("stop: expected at most 16 strings of 1 to 256 bytes");
     }
     out.request.stop.emplace_back(stop.get_string());
   }
@@ -280,6 +289,9 @@ SessionSnapshot read_snapshot_fields(std::string_view text, const SnapshotModel&
   out.unread = members.tokens("unread", model.vocab_size);
   if (out.unread.empty() && out.place.position > 0) {
     fail("unread: the stream's newest token is missing");
+  }
+  if (out.unread.size() > kMaxUnread) {
+    fail("unread: expected at most " + std::to_string(kMaxUnread) + " tokens");
   }
   out.history = members.tokens("history", model.vocab_size);
   if (out.history.size() < std::min<std::size_t>(static_cast<std::size_t>(out.position()), 1) ||

@@ -105,17 +105,29 @@ SnapshotFolder::SnapshotFolder(const fs::path& state_dir, SnapshotModel model)
   lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_ < 0 || ::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     const int reason = errno;
-    if (lock_ >= 0) {
-      ::close(lock_);
-    }
+    close_descriptors();
     throw InputError("state folder " + state_dir.string() + ": " +
                      (reason == EWOULDBLOCK ? "another daemon uses it; give each its own (state_dir)"
                                             : std::strerror(reason)));
   }
+  folder_ = ::open(sessions_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_ < 0) {
+    const int reason = errno;
+    close_descriptors();
+    throw InputError("state folder " + sessions_.string() + ": " + std::strerror(reason));
+  }
 }
 
 SnapshotFolder::~SnapshotFolder() {
-  ::close(lock_);  // which unlocks it
+  close_descriptors();
+}
+
+void SnapshotFolder::close_descriptors() {
+  for (const int descriptor : {folder_, lock_}) {  // the latter unlocks the folder
+    if (descriptor >= 0) {
+      ::close(descriptor);
+    }
+  }
 }
 
 fs::path SnapshotFolder::path_of(const SessionId& id) const {
@@ -123,8 +135,7 @@ fs::path SnapshotFolder::path_of(const SessionId& id) const {
 }
 
 void SnapshotFolder::sync_sessions() const {
-  const Descriptor folder(sessions_, O_RDONLY | O_DIRECTORY);
-  if (::fsync(folder.number()) != 0) {
+  if (::fsync(folder_) != 0) {
     fail(sessions_, "cannot synchronise");
   }
 }

@@ -57,11 +57,13 @@ class SnapshotFolder {
   std::filesystem::path path_of(const SessionId& id) const;
   std::filesystem::path move_aside(const std::filesystem::path& file);
   void sync_sessions() const;
+  void close_descriptors();
 
   std::filesystem::path sessions_;
   std::filesystem::path set_aside_;
   SnapshotModel model_;
   int lock_ = -1;
+  int folder_ = -1;  // sessions_, open: to synchronise it must not take a descriptor that may be lacking
 };
 
 }  // namespace condensed::engine
