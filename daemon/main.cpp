@@ -110,6 +110,7 @@ void serve(const Settings& settings, InheritedSockets sockets, const ServiceNoti
   // A client that goes away is an error code of write(), not the end of the daemon; neither is a request to
   // reload before there is anything to reload.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is a snapshot that failed
   std::signal(SIGHUP, SIG_IGN);
   std::optional<Patience> patience(std::in_place, notifier);
   notifier.status("Loading " + settings.model);
