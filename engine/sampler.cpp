@@ -24,7 +24,25 @@ void check(bool holds, std::string_view option, std::string_view range, double v
   }
 }
 
-void check_options(const SamplingOptions& options, int vocab_size) {
+/// log Σ exp(logits), NaN counting as absent.
+double log_sum_exp(std::span<const float> logits) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (const float logit : logits) {
+    largest = logit > largest ? logit : largest;
+  }
+  if (!std::isfinite(largest)) {
+    return static_cast<double>(largest);
+  }
+  double sum = 0;
+  for (const float logit : logits) {
+    sum += std::isnan(logit) ? 0 : std::exp(static_cast<double>(logit) - static_cast<double>(largest));
+  }
+  return static_cast<double>(largest) + std::log(sum);
+}
+
+}  // namespace
+
+void check_sampling(const SamplingOptions& options, int vocab_size) {
   check(options.temperature >= 0 && std::isfinite(options.temperature), "temperature", "0 or more",
         options.temperature);
   check(options.top_k >= 0, "top_k", "0 or more", options.top_k);
@@ -45,27 +63,9 @@ void check_options(const SamplingOptions& options, int vocab_size) {
   }
 }
 
-/// log Σ exp(logits), NaN counting as absent.
-double log_sum_exp(std::span<const float> logits) {
-  float largest = -std::numeric_limits<float>::infinity();
-  for (const float logit : logits) {
-    largest = logit > largest ? logit : largest;
-  }
-  if (!std::isfinite(largest)) {
-    return static_cast<double>(largest);
-  }
-  double sum = 0;
-  for (const float logit : logits) {
-    sum += std::isnan(logit) ? 0 : std::exp(static_cast<double>(logit) - static_cast<double>(largest));
-  }
-  return static_cast<double>(largest) + std::log(sum);
-}
-
-}  // namespace
-
 Sampler::Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t seed)
     : options_(options), random_state_{.seed = options.seed.value_or(seed)}, random_(random_state_.seed) {
-  check_options(options, vocab_size);
+  check_sampling(options, vocab_size);
   recent_.reserve(static_cast<std::size_t>(options.penalty_window));
   adjusted_.resize(static_cast<std::size_t>(vocab_size));
   counts_.resize(static_cast<std::size_t>(vocab_size));

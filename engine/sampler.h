@@ -10,11 +10,14 @@
 
 namespace condensed::engine {
 
+/// Throws InputError for options out of their range or a biased token outside the vocabulary, naming the
+/// option, its range and the value.
+void check_sampling(const SamplingOptions& options, int vocab_size);
+
 /// Draws the tokens of one generation. The same seed and logits give the same tokens, whatever else runs.
 class Sampler {
  public:
-  /// Throws InputError for options out of their range or a biased token outside the vocabulary, naming the
-  /// option, its range and the value. `seed` is used when options.seed is absent.
+  /// Throws as check_sampling() does. `seed` is used when options.seed is absent.
   Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t seed);
 
   /// Where the random generator stands.

@@ -211,7 +211,7 @@ GenerationState read_generation(const Members& members, int vocab_size) {
   if (!out.held_text.empty() && !may_begin_a_stop) {
     fail("held_text: not the beginning of a stop string");
   }
-  Sampler(out.request.sampling, vocab_size, 0);  // refuses options that it cannot use
+  check_sampling(out.request.sampling, vocab_size);
   return out;
 }
 
