@@ -123,14 +123,15 @@ void Session::append(Input input, Reply<AppendResult> reply) {
 void Session::start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
                     Clock::time_point arrival) {
   assert(!generating() && (!request.resume || interrupted()));
+  const bool resume = request.resume;
   GenerationState state;
-  if (request.resume) {
+  if (resume) {
     state = *interrupted_;
   } else {
     state.request = std::move(request);
   }
   Sampler sampler(state.request.sampling, model_.config.vocab_size, seed);
-  if (request.resume) {
+  if (resume) {
     sampler.set_random_state(state.random);
   }
   for (const std::int32_t token : history_) {

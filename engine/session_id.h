@@ -11,7 +11,7 @@ struct SessionId {
   std::uint32_t user = 0;  // whose it is; the engine only compares
   std::string name;
 
-  auto operator<=>(const SessionId&) const = default;
+  auto operator<=>(const SessionId&) const = default;  // NOLINT(modernize-use-nullptr): sees a 0 in it
 };
 
 }  // namespace condensed::engine
