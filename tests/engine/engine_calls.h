@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "engine/model.h"
 #include "kernels/make_backend.h"
+#include "tests/engine/scratch_folder.h"
 
 /// The engine's requests as plain calls, on the bundled model.
 namespace condensed::engine {
@@ -29,6 +30,14 @@ inline EngineOptions small_options() {
   EngineOptions options;
   options.default_window = {4, 60};
   options.max_sessions = 40;
+  return options;
+}
+
+/// With a state folder, in which nothing is saved unasked.
+inline EngineOptions options_with(const ScratchFolder& folder) {
+  EngineOptions options = small_options();
+  options.state_dir = folder.path();
+  options.snapshots = parse_snapshot_policy("never");
   return options;
 }
 

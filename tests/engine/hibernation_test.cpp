@@ -16,13 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-EngineOptions options_with(const ScratchFolder& folder) {
-  EngineOptions options = small_options();
-  options.state_dir = folder.path();
-  options.snapshots = parse_snapshot_policy("never");
-  return options;
-}
-
 /// Everything that a sampler can depend on.
 GenerateRequest sampled(std::string session, std::int64_t max_tokens) {
   GenerateRequest request = greedy(std::move(session), max_tokens);

@@ -17,13 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-EngineOptions options_with(const ScratchFolder& folder) {
-  EngineOptions options = small_options();
-  options.state_dir = folder.path();
-  options.snapshots = parse_snapshot_policy("never");
-  return options;
-}
-
 /// Holds the engine's thread, so that what is asked meanwhile is carried out together.
 class Hold {
  public:
