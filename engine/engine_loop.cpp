@@ -106,7 +106,7 @@ void Engine::Loop::run_commands(Clock::time_point until) {
     const auto called = [this] { return (stopping_ && !ending_) || woken_ || !commands_.empty(); };
     if (until == Clock::time_point::max()) {
       wakeup_.wait(lock, called);
-    } else {
+    } else if (until > Clock::now()) {  // a wait for the past is a system call, and a turn of the scheduler
       wakeup_.wait_until(lock, until, called);
     }
     woken_ = false;
