@@ -1,35 +1,14 @@
 #include "clients/cpp/client.h"
 
-#include <istream>
 #include <utility>
 
 #include "clients/cpp/pending.h"
+#include "clients/cpp/wire.h"
 
 namespace condensed::client {
 
 namespace asio = boost::asio;
 namespace json = boost::json;
-
-namespace {
-
-std::string_view text_at(const json::object& event, std::string_view key) {
-  const json::value* value = event.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
-}
-
-void throw_if_error(const json::object& event) {
-  if (text_at(event, "event") == "error") {
-    throw RequestFailed(event);
-  }
-}
-
-/// Whether a request is about sessions, and not about the daemon.
-bool about_sessions(const json::object& request) {
-  const std::string_view op = text_at(request, "op");
-  return op != "ping" && op != "metrics" && (op != "stat" || request.contains("session"));
-}
-
-}  // namespace
 
 RequestFailed::RequestFailed(const json::object& event)
     : std::runtime_error(std::string(text_at(event, "message"))),
@@ -41,25 +20,10 @@ RequestFailed::RequestFailed(const json::object& event)
   }
 }
 
-Client::Client(const std::string& socket_path) : socket_(io_) {
-  boost::system::error_code error;
-  try {
-    socket_.connect(asio::local::stream_protocol::endpoint(socket_path), error);
-  } catch (const boost::system::system_error& too_long) {
-    error = too_long.code();
-  }
-  if (error) {
-    throw ConnectionLost("cannot connect to " + socket_path + ": " + error.message() +
-                         "; is the daemon running?");
-  }
-}
+Client::Client(const std::string& socket_path) : socket_(connected_socket(io_, socket_path)) {}
 
 void Client::write(json::object request, std::int64_t id) {
-  request["id"] = id;
-  if (!user_.empty() && about_sessions(request)) {
-    request["user"] = user_;
-  }
-  const std::string line = json::serialize(request) + "\n";
+  const std::string line = request_line(std::move(request), id, user_);
   boost::system::error_code error;
   asio::write(socket_, asio::buffer(line), error);
   if (error) {
@@ -71,13 +35,12 @@ void Client::send(json::object request) {
   write(std::move(request), next_id_++);
 }
 
-Client::Event Client::read_event(const Deadline& deadline) {
+void Client::await_bytes(const Deadline& deadline) {
   if (!std::exchange(reading_, true)) {
-    asio::async_read_until(socket_, received_, '\n',
-                           [this](const boost::system::error_code& error, std::size_t) {
-                             reading_ = false;
-                             read_error_ = error;
-                           });
+    received_.async_fill(socket_, [this](const boost::system::error_code& error) {
+      reading_ = false;
+      read_error_ = error;
+    });
   }
   while (reading_) {
     io_.restart();
@@ -90,15 +53,14 @@ Client::Event Client::read_event(const Deadline& deadline) {
   if (read_error_) {
     throw ConnectionLost("the connection was lost: " + read_error_.message());
   }
-  std::istream stream(&received_);
-  std::string line;
-  std::getline(stream, line);
-  boost::system::error_code error;
-  json::value event = json::parse(line, error);
-  if (error || !event.is_object()) {
-    throw ConnectionLost("the daemon sent something that is no event");
+}
+
+Client::Event Client::read_event(const Deadline& deadline) {
+  std::optional<std::string_view> line;
+  while (!(line = reading_ ? std::nullopt : received_.next())) {
+    await_bytes(deadline);
   }
-  return std::move(event.get_object());
+  return parsed_event(*line);
 }
 
 /// Reads one event and gives it to whom it is for.

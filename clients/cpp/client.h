@@ -14,6 +14,8 @@
 #include <boost/asio.hpp>
 #include <boost/json.hpp>
 
+#include "clients/cpp/event_lines.h"
+
 namespace condensed::client {
 
 /// The daemon answered a request with an `error` event.
@@ -94,13 +96,14 @@ class Client {
   class Pending;  // clients/cpp/pending.h
 
   void write(boost::json::object request, std::int64_t id);
+  void await_bytes(const Deadline& deadline);
   Event read_event(const Deadline& deadline);
   void receive(const Deadline& deadline);
   Event next_answer(std::int64_t id, const Deadline& deadline);
 
   boost::asio::io_context io_;
   boost::asio::local::stream_protocol::socket socket_;
-  boost::asio::streambuf received_;
+  EventLines received_;
   // The read under way outlives the call that began it when that call throws.
   bool reading_ = false;
   boost::system::error_code read_error_;
