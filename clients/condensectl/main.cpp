@@ -12,7 +12,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "clients/bench/bench_command.h"
 #include "clients/condensectl/commands.h"
+#include "clients/condensectl/flags.h"
 
 namespace {
 
@@ -53,24 +55,10 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
 void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
   command.add_option("--max-tokens", flags.max_tokens, "Tokens to generate; without it, endless");
   command.add_flag("--ignore-eos", flags.ignore_eos, "Go on past the end-of-sequence token");
-  command.add_option("--temperature", flags.temperature, "0 is greedy");
-  command.add_option("--top-k", flags.top_k, "Keep the k likeliest tokens");
-  command.add_option("--top-p", flags.top_p, "Keep the likeliest tokens that together reach p");
-  command.add_option("--min-p", flags.min_p,
-                     "Keep tokens at least this many times as likely as the likeliest");
-  command.add_option("--repetition-penalty", flags.repetition_penalty,
-                     "Above 1: seen tokens become less likely");
-  command.add_option("--presence-penalty", flags.presence_penalty,
-                     "Subtracted from the logit of a seen token");
-  command.add_option("--frequency-penalty", flags.frequency_penalty, "Subtracted for each time it was seen");
-  command.add_option("--penalty-window", flags.penalty_window, "How many of the latest tokens count as seen");
+  add_sampling_flags(command, flags);
   command.add_option("--seed", flags.seed, "The same seed gives the same text");
   command.add_option("--stop", flags.stop, "End before this text; may be given several times")
       ->allow_extra_args(false);
-  command.add_option("--logit-bias", flags.logit_bias, "ID=NUMBER; may be given several times")
-      ->allow_extra_args(false);
-  command.add_option("--logprobs", flags.logprobs,
-                     "With --json: log-probabilities and this many alternatives");
 }
 
 /// Adds commands; the one given sets `run`.
@@ -85,6 +73,7 @@ class Commands {
     add_state();
     add_keeping();
     add_daemon();
+    add_bench();
   }
 
  private:
@@ -106,10 +95,12 @@ class Commands {
   void add_state();
   void add_keeping();
   void add_daemon();
+  void add_bench();
 
   CLI::App& app_;
   Options& options_;
   Run& run_;
+  condensed::bench::BenchCommand bench_;
 };
 
 void Commands::add_generate() {
@@ -222,6 +213,13 @@ void Commands::add_daemon() {
       ->capture_default_str();
   top->add_flag("--once", options_.top.once,
                 "Print one frame after one interval, as when output is no terminal");
+}
+
+void Commands::add_bench() {
+  bench_.add_to(
+      *app_.add_subcommand("bench", "Put a load on the daemon and say how long its answers take"), [this] {
+        run_ = [this](Context& context) { return bench_.run(context, options_.socket, options_.user); };
+      });
 }
 
 std::string described(const condensed::client::RequestFailed& error) {

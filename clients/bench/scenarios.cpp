@@ -1,0 +1,11 @@
+#include "clients/bench/scenario.h"
+
+namespace condensed::bench {
+
+std::vector<std::unique_ptr<Scenario>> all_scenarios() {
+  std::vector<std::unique_ptr<Scenario>> all;
+  all.push_back(make_stream_scenario());
+  return all;
+}
+
+}  // namespace condensed::bench
