@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "clients/bench/run.h"
 #include "clients/bench/scenario.h"
 #include "clients/condensectl/commands.h"
 
@@ -31,9 +32,12 @@ class BenchCommand {
     std::string stall_threshold = "20ms";
     std::uint64_t seed = 0;
     std::string json_path;
+    std::string csv_path;
+    std::string hgrm_prefix;
   };
 
   void add_shared_flags(CLI::App& command);
+  RunOptions options(const std::string& socket_path, const std::string& user) const;
 
   std::vector<std::unique_ptr<Scenario>> scenarios_;
   Scenario* chosen_ = nullptr;

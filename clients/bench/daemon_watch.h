@@ -28,7 +28,7 @@ class DaemonWatch {
   const boost::json::object& settings() const { return settings_; }
   const std::optional<DaemonSample>& first_sample() const { return first_sample_; }
   const ctl::Exposition& before() const { return before_; }
-  const ctl::Exposition& after() const { return after_; }
+  const std::optional<ctl::Exposition>& after() const { return after_; }
 
  private:
   boost::asio::awaitable<boost::json::object> stat();
@@ -39,7 +39,7 @@ class DaemonWatch {
   boost::json::object settings_;
   std::optional<DaemonSample> first_sample_;
   ctl::Exposition before_;
-  ctl::Exposition after_;
+  std::optional<ctl::Exposition> after_;
 };
 
 }  // namespace condensed::bench

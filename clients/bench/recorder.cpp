@@ -123,7 +123,7 @@ void Recorder::record_input(std::int64_t tokens, Clock::time_point at) {
 
 void Recorder::record_sample(const DaemonSample& sample, Clock::time_point at) {
   if (began_) {
-    timeline_.at(since_begin_ns(ended_ ? std::min(at, *ended_) : at)).sample = sample;
+    timeline_.at(since_begin_ns(ended_ ? std::min(at, *ended_ - nanoseconds(1)) : at)).sample = sample;
   }
 }
 

@@ -128,6 +128,7 @@ class GenerationTimer {
   void done(Clock::time_point arrived, bool to_its_end);
 
   std::int64_t tokens() const { return n_tokens_; }
+  const std::optional<Clock::time_point>& latest() const { return latest_; }
 
  private:
   Recorder& recorder_;

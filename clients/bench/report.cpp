@@ -148,7 +148,8 @@ json::object stalls(const Recorder& recorder) {
 }
 
 json::object daemon_histogram(const RunFacts& facts, const std::string& name) {
-  const ctl::Histogram histogram = ctl::difference(facts.after.histogram(name), facts.before.histogram(name));
+  const ctl::Histogram histogram =
+      ctl::difference(facts.after->histogram(name), facts.before.histogram(name));
   json::object out{{"count", static_cast<std::int64_t>(histogram.count())}};
   if (const auto mean = ctl::mean(histogram)) {
     out["mean_ms"] = 1e3 * *mean;
@@ -159,9 +160,9 @@ json::object daemon_histogram(const RunFacts& facts, const std::string& name) {
 }
 
 json::object daemon_side(const RunFacts& facts) {
-  const auto change = [&](const char* name) { return facts.after.sum(name) - facts.before.sum(name); };
+  const auto change = [&](const char* name) { return facts.after->sum(name) - facts.before.sum(name); };
   const auto mean_of = [&](const std::string& name) {
-    return ctl::mean(ctl::difference(facts.after.histogram(name), facts.before.histogram(name))).value_or(0);
+    return ctl::mean(ctl::difference(facts.after->histogram(name), facts.before.histogram(name))).value_or(0);
   };
   const json::object step = daemon_histogram(facts, "condensed_step_seconds");
   return {{"itl", daemon_histogram(facts, "vllm:inter_token_latency_seconds")},
@@ -178,12 +179,15 @@ json::object daemon_side(const RunFacts& facts) {
 json::object overhead(const RunFacts& facts, const Recorder& recorder) {
   const auto tokens = static_cast<double>(recorder.counts().output_tokens);
   const auto busy_ns = static_cast<double>(facts.work.busy.count());
-  const double steps_s = ctl::difference(facts.after.histogram("condensed_step_seconds"),
-                                         facts.before.histogram("condensed_step_seconds"))
-                             .sum;
-  return {{"ns_per_token", ratio(busy_ns, tokens)},
-          {"share_of_step", ratio(busy_ns / 1e9, steps_s)},
-          {"cpu_ns_per_token", ratio(static_cast<double>(facts.cpu.count()), tokens)}};
+  json::object out{{"ns_per_token", ratio(busy_ns, tokens)},
+                   {"cpu_ns_per_token", ratio(static_cast<double>(facts.cpu.count()), tokens)}};
+  if (facts.after) {
+    constexpr const char* kSteps = "condensed_step_seconds";
+    const double steps_s =
+        ctl::difference(facts.after->histogram(kSteps), facts.before.histogram(kSteps)).sum;
+    out["share_of_step"] = ratio(busy_ns / 1e9, steps_s);
+  }
+  return out;
 }
 
 void add_totals(json::object& report, const Recorder& recorder, double duration_s) {
@@ -238,7 +242,9 @@ json::object report_json(const RunFacts& facts, const Recorder& recorder) {
   report["percentiles"] = std::move(curves);
   report["stalls"] = stalls(recorder);
   report["segments"] = std::move(parts);
-  report["daemon_side"] = daemon_side(facts);
+  if (facts.after) {
+    report["daemon_side"] = daemon_side(facts);
+  }
   report["overhead"] = overhead(facts, recorder);
   return report;
 }

@@ -23,13 +23,16 @@ struct RunFacts {
   boost::json::object daemon_settings;
   std::optional<DaemonSample> first_sample;  // when the measured part began
   ctl::Exposition before;                    // the daemon's metrics then
-  ctl::Exposition after;                     // and after the measured part
+  std::optional<ctl::Exposition> after;      // and after the measured part, if it was there to ask
   client::AsyncClient::Work work;            // in the measured part
   std::chrono::nanoseconds cpu{0};           // of this process, in the measured part
 };
 
 /// The report, schema "condensed-bench/1" (docs/latency-lab.md). Every other output is made of it.
 boost::json::object report_json(const RunFacts& facts, const Recorder& recorder);
+
+/// All of it but the histograms and settings as CSV, one value a line: section, row, key, value.
+std::string report_csv(const boost::json::object& report);
 
 /// For people.
 std::string report_table(const boost::json::object& report);

@@ -81,22 +81,27 @@ std::string totals(const json::object& report) {
   return out;
 }
 
+std::string daemon_line(const json::object& daemon) {
+  const json::object& itl = daemon.at("itl").as_object();
+  const json::object& step = daemon.at("step").as_object();
+  return "daemon: itl " + duration_ms(number(itl, "mean_ms")) + " ms mean of " + whole(itl, "count") +
+         ", step " + duration_ms(number(step, "mean_ms")) + " ms mean of " + whole(step, "count") +
+         ", batch " + formatted("%.2f", number(daemon, "mean_batch")) + ", " + whole(daemon, "evictions") +
+         " evictions\n";
+}
+
 std::string closing(const json::object& report) {
   const json::object& stalls = report.at("stalls").as_object();
-  const json::object& daemon = report.at("daemon_side").as_object();
   const json::object& overhead = report.at("overhead").as_object();
   std::string out = "\nstalls above " + duration_ms(number(stalls, "threshold_ms")) +
                     " ms: " + whole(stalls, "count") + "\n";
-  out += "daemon: itl " + duration_ms(number(daemon.at("itl").as_object(), "mean_ms")) + " ms mean of " +
-         whole(daemon.at("itl").as_object(), "count") + ", step " +
-         duration_ms(number(daemon.at("step").as_object(), "mean_ms")) + " ms mean of " +
-         whole(daemon, "steps") + ", batch " + formatted("%.2f", number(daemon, "mean_batch")) + ", " +
-         whole(daemon, "evictions") + " evictions\n";
-  out += "this tool: " + whole(overhead, "ns_per_token") + " ns a token, " +
-         formatted("%.2f%% of a step; ", 100 * number(overhead, "share_of_step")) +
+  if (const json::value* const daemon = report.if_contains("daemon_side")) {
+    out += daemon_line(daemon->as_object());
+  }
+  return out + "this tool: " + whole(overhead, "ns_per_token") + " ns a token, " +
+         formatted("%.2f%% of the daemon's steps; ", 100 * number(overhead, "share_of_step")) +
          formatted("%.1f us of processor time a token with its system calls\n",
                    number(overhead, "cpu_ns_per_token") / 1e3);
-  return out;
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ asio::awaitable<std::optional<client::AsyncClient::Answer>> Run::try_call(const 
 }
 
 asio::awaitable<Generated> Run::generate(const ClientPtr& client, std::string session, json::object options,
-                                         std::optional<Clock::time_point> due) {
+                                         std::optional<Clock::time_point> due, OnGap on_gap) {
   if (stopping_) {
     co_return Generated{.tokens = 0, .reason = "not begun", .done = {}, .ended = Clock::now()};
   }
@@ -88,7 +88,10 @@ asio::awaitable<Generated> Run::generate(const ClientPtr& client, std::string se
   Generated generated;
   try {
     client::AsyncClient::Answer answer = co_await client->generate(
-        std::move(options), [&timer](const json::object& token, Clock::time_point arrived) {
+        std::move(options), [&timer, &on_gap](const json::object& token, Clock::time_point arrived) {
+          if (on_gap && timer.latest()) {
+            on_gap(*timer.latest(), arrived);
+          }
           timer.token(token.at("position").as_int64(), arrived, token.if_contains("account"));
         });
     if (due) {

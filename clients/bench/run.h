@@ -41,6 +41,8 @@ class Run {
  public:
   using ClientPtr = std::shared_ptr<client::AsyncClient>;
   using Task = std::function<boost::asio::awaitable<void>()>;
+  /// Told of every token but a generation's first when it came, and the one before.
+  using OnGap = std::function<void(Clock::time_point previous, Clock::time_point arrived)>;
 
   Run(boost::asio::io_context& io, RunOptions options);
   ~Run();
@@ -69,7 +71,8 @@ class Run {
   /// not thrown. Throws ConnectionLost.
   boost::asio::awaitable<Generated> generate(const ClientPtr& client, std::string session,
                                              boost::json::object options,
-                                             std::optional<Clock::time_point> due = std::nullopt);
+                                             std::optional<Clock::time_point> due = std::nullopt,
+                                             OnGap on_gap = nullptr);
   /// Sends a request; records what was refused and returns nothing then. Throws ConnectionLost.
   boost::asio::awaitable<std::optional<client::AsyncClient::Answer>> try_call(const ClientPtr& client,
                                                                               boost::json::object request);

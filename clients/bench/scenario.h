@@ -35,6 +35,7 @@ class Scenario {
 };
 
 std::unique_ptr<Scenario> make_stream_scenario();
+std::unique_ptr<Scenario> make_prefill_scenario();
 
 /// All of them, in the order in which they are listed.
 std::vector<std::unique_ptr<Scenario>> all_scenarios();
