@@ -1,8 +1,9 @@
 # Completion of condensectl for bash. Commands and flags are those that the program itself lists; sessions are those
 # of the daemon that the command line names.
 
+# Commands, or those of a command that has some.
 _condensectl_commands() {
-  condensectl --help 2>/dev/null | sed -n '/^Subcommands:/,$ s/^  \([a-z][a-z-]*\).*/\1/p'
+  condensectl "$@" --help 2>/dev/null | sed -n '/^Subcommands:/,$ s/^  \([a-z][a-z-]*\).*/\1/p'
 }
 
 # Flags of a command, or those before any.
@@ -28,7 +29,7 @@ _condensectl() {
         daemon+=(--user "${COMP_WORDS[i]}")
         ;;
       -*) ;;
-      *) [ ${#command[@]} -gt 0 ] || command=("${COMP_WORDS[i]}") ;;
+      *) case "${command[*]}" in "" | bench) command+=("${COMP_WORDS[i]}") ;; esac ;;
     esac
   done
   if [ "$previous" = --socket ]; then
@@ -40,10 +41,23 @@ _condensectl() {
     mapfile -t COMPREPLY < <(compgen -u -- "$current")
     return
   fi
+  case "${command[0]}$previous" in
+    bench--json | bench--csv | bench--hgrm)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      return
+      ;;
+  esac
   case "$previous,$current" in
     --session,*) words=$(_condensectl_sessions "${daemon[@]}") ;;
     *,-*) words=$(_condensectl_flags && _condensectl_flags "${command[@]}") ;;
-    *) words=$(if [ ${#command[@]} -eq 0 ]; then _condensectl_commands; else _condensectl_sessions "${daemon[@]}"; fi) ;;
+    *)
+      case "${command[*]}" in
+        "" | bench) words=$(_condensectl_commands "${command[@]}") ;;
+        bench\ *) words= ;;
+        *) words=$(_condensectl_sessions "${daemon[@]}") ;;
+      esac
+      ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

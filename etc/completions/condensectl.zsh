@@ -17,23 +17,25 @@ _condensectl() {
     case ${words[i]} in
       --socket | --user) daemon+=("${words[i]}" "${words[++i]}") ;;
       -*) ;;
-      *) (( ${#command} )) || command=("${words[i]}") ;;
+      *) [[ -z "$command" || "$command" == bench ]] && command+=("${words[i]}") ;;
     esac
   done
   if [[ ${words[CURRENT - 1]} == --socket ]]; then
     _files
   elif [[ ${words[CURRENT - 1]} == --user ]]; then
     _users
+  elif [[ ${command[1]} == bench && ${words[CURRENT - 1]} == --(json|csv|hgrm) ]]; then
+    _files
   elif [[ ${words[CURRENT - 1]} == --session ]]; then
     found=(${(f)"$(_condensectl_sessions "${daemon[@]}")"})
     compadd -a found
   elif [[ ${words[CURRENT]} == -* ]]; then
     found=(${(f)"$(_condensectl_flags; _condensectl_flags "${command[@]}")"})
     compadd -a found
-  elif (( ! ${#command} )); then
-    found=(${(f)"$(condensectl --help 2>/dev/null | sed -n '/^Subcommands:/,$ s/^  \([a-z][a-z-]*\).*/\1/p')"})
+  elif [[ -z "$command" || "$command" == bench ]]; then
+    found=(${(f)"$(condensectl $command --help 2>/dev/null | sed -n '/^Subcommands:/,$ s/^  \([a-z][a-z-]*\).*/\1/p')"})
     compadd -a found
-  else
+  elif [[ ${command[1]} != bench ]]; then
     found=(${(f)"$(_condensectl_sessions "${daemon[@]}")"})
     compadd -a found
   fi

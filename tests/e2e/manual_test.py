@@ -28,9 +28,15 @@ def output(*command: str, **variables: str) -> str:
     ).stdout
 
 
-def commands() -> set[str]:
-    listed = output(CTL, "--help").split("Subcommands:")[1]
-    return set(re.findall(r"^  ([a-z][a-z-]*)", listed, re.M))
+def commands(*command: str) -> set[str]:
+    listed = output(CTL, *command, "--help").split("Subcommands:")[1:]
+    return set(re.findall(r"^  ([a-z][a-z-]*)", "".join(listed), re.M))
+
+
+def all_commands() -> list[tuple[str, ...]]:
+    """Each command, and each of those that have some of their own with one of these."""
+    names = sorted(commands())
+    return [(name,) for name in names] + [(name, inner) for name in names for inner in sorted(commands(name))]
 
 
 def flags(*program: str) -> set[str]:
@@ -45,6 +51,7 @@ class Manual(unittest.TestCase):
         self.assertGreaterEqual(commands(), COMMANDS_EVERYBODY_HAS)
         self.assertGreaterEqual(flags(BINARY), {"config", "check", "max-sessions", "socket-mode", "help"})
         self.assertGreaterEqual(flags(CTL, "generate"), {"max-tokens", "stop"})
+        self.assertGreaterEqual(commands("bench"), {"stream", "prefill"})
 
     def test_every_setting_is_in_condensed_toml(self):
         keys = {flag.replace("-", "_") for flag in flags(BINARY) - {"config", "check", "help", "version"}}
@@ -64,8 +71,9 @@ class Manual(unittest.TestCase):
     def test_every_command_and_flag_is_in_condensectl(self):
         page = self.page("condensectl.1")
         self.assertEqual(set(re.findall(r"^\.It Ic ([a-z-]+)", page, re.M)), commands())
-        for command in sorted(commands()):
-            for flag in flags(CTL, command):
+        self.assertEqual(set(re.findall(r"^\.It Cm ([a-z-]+)", page, re.M)), commands("bench"))
+        for command in all_commands():
+            for flag in flags(CTL, *command):
                 self.assertIn(f"Fl -{flag}", page, f"{command} --{flag}")
 
     @unittest.skipUnless(shutil.which("mandoc"), "mandoc is missing: install the package mandoc")
@@ -104,9 +112,10 @@ class Completions(DaemonTest):
     def check_flags_and_commands(self, offered) -> None:
         self.assertEqual(offered("condensectl", ""), commands())
         self.assertEqual(offered("condensectl", "ge"), {"generate"})
-        for command in sorted(commands()):
-            wanted = {f"--{flag}" for flag in flags(CTL, command) | flags(CTL)}
-            self.assertEqual(offered("condensectl", command, "--"), wanted, command)
+        self.assertEqual(offered("condensectl", "bench", ""), commands("bench"))
+        for command in all_commands():
+            wanted = {f"--{flag}" for flag in flags(CTL, *command) | flags(CTL)}
+            self.assertEqual(offered("condensectl", *command, "--"), wanted, command)
         self.assertEqual(offered("condensed", "--"), {f"--{flag}" for flag in flags(BINARY)})
 
     def test_bash_offers_all_commands_and_flags(self):
