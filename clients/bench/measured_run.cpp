@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "clients/cpp/client.h"
+
 namespace condensed::bench {
 
 namespace asio = boost::asio;
@@ -39,9 +41,16 @@ void MeasuredRun::interrupt() {
 asio::awaitable<void> MeasuredRun::execute() {
   try {
     co_await measure();
+  } catch (const client::RequestFailed& error) {
+    // Whoever notices first that the daemon stops, it is the same end.
+    failure_ = error.code() == "shutting_down" ? std::make_exception_ptr(client::ConnectionLost(error.what()))
+                                               : std::current_exception();
+    ended_ = error.what();
   } catch (const std::exception& error) {
     failure_ = std::current_exception();
     ended_ = error.what();
+  }
+  if (failure_) {
     after_ = spent();
   }
   progress_.erase();

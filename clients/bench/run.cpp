@@ -99,6 +99,9 @@ asio::awaitable<Generated> Run::generate(const ClientPtr& client, std::string se
     }
     generated.done = std::move(answer.event);
     generated.reason = client::text_at(generated.done, "reason");
+    if (generated.reason == "shutdown") {
+      throw client::ConnectionLost("the daemon stopped before the run ended");
+    }
     generated.ended = answer.arrived;
     timer.done(answer.arrived,
                generated.reason == "length" || generated.reason == "stop" || generated.reason == "eos");
