@@ -137,6 +137,11 @@ void GenerationTimer::token(std::int64_t position, Clock::time_point arrived,
   ++n_tokens_;
 }
 
+void GenerationTimer::sent_late(Clock::time_point sent) {
+  recorder_.record(Figure::wait, from_, sent);
+  good_ = good_ && recorder_.slo().keeps(Figure::wait, sent - from_);
+}
+
 void GenerationTimer::done(Clock::time_point arrived, bool to_its_end) {
   if (to_its_end) {
     recorder_.record(Figure::e2el, from_, arrived);

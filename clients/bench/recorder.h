@@ -124,6 +124,8 @@ class GenerationTimer {
       : recorder_(recorder), session_(std::move(session)), from_(from) {}
 
   void token(std::int64_t position, Clock::time_point arrived, const boost::json::value* account);
+  /// In an open loop: it was due at `from` and sent then. Before done().
+  void sent_late(Clock::time_point sent);
   /// to_its_end: it was not cut off by the run's end.
   void done(Clock::time_point arrived, bool to_its_end);
 

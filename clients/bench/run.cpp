@@ -95,7 +95,7 @@ asio::awaitable<Generated> Run::generate(const ClientPtr& client, std::string se
           timer.token(token.at("position").as_int64(), arrived, token.if_contains("account"));
         });
     if (due) {
-      recorder_.record(Figure::wait, *due, answer.sent);
+      timer.sent_late(answer.sent);
     }
     generated.done = std::move(answer.event);
     generated.reason = client::text_at(generated.done, "reason");

@@ -14,11 +14,10 @@ constexpr std::array<std::pair<std::string_view, double>, 6> kUnits_s{
     {{"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"", 1}}};
 constexpr double kMax_s = 1e9;  // a generation; far from where nanoseconds overflow
 
-constexpr std::array<std::pair<std::string_view, Figure>, 6> kFigures{{{"ttft", Figure::ttft},
+constexpr std::array<std::pair<std::string_view, Figure>, 5> kFigures{{{"ttft", Figure::ttft},
                                                                        {"tpot", Figure::tpot},
                                                                        {"itl", Figure::itl},
                                                                        {"e2el", Figure::e2el},
-                                                                       {"wake", Figure::wake},
                                                                        {"wait", Figure::wait}}};
 
 }  // namespace
@@ -38,8 +37,8 @@ std::chrono::nanoseconds parsed_duration(std::string_view text, std::string_view
 
 Slo::Slo(std::string_view text) {
   const std::string expected =
-      ": expected limits such as ttft=200ms,itl=50ms, of ttft, tpot, itl, e2el, "
-      "wake or wait";
+      ": expected limits such as ttft=200ms,itl=50ms, of ttft, tpot, itl, e2el "
+      "or wait";
   while (!text.empty()) {
     const std::string_view entry = text.substr(0, text.find(','));
     text.remove_prefix(std::min(text.size(), entry.size() + 1));

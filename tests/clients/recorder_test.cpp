@@ -68,13 +68,17 @@ TEST(Recorder, WhatBeganBeforeOrEndedAfterTheMeasuredPartIsLeftOut) {
 }
 
 TEST(Recorder, AnOpenLoopCountsFromWhenTheRequestWasDue) {
-  Recorder recorder(Slo(), 15ms);
+  Recorder recorder(Slo("wait=200ms"), 15ms);
   recorder.begin(kBegin);
-  GenerationTimer timer(recorder, "s", kBegin);  // due then, and sent whenever
+  GenerationTimer timer(recorder, "s", kBegin);  // due then
   timer.token(1, kBegin + 500ms, nullptr);
+  timer.sent_late(kBegin + 400ms);
   timer.done(kBegin + 600ms, true);
   EXPECT_NEAR(ms_at(recorder, Figure::ttft, 1), 500, 0.5);
   EXPECT_NEAR(ms_at(recorder, Figure::e2el, 1), 600, 0.6);
+  EXPECT_NEAR(ms_at(recorder, Figure::wait, 1), 400, 0.4);
+  EXPECT_EQ(recorder.counts().completed, 1);
+  EXPECT_EQ(recorder.counts().good_requests, 0);  // it waited too long
 }
 
 TEST(Recorder, StallsHaveTheirPlaceAndTheDaemonsAccount) {

@@ -31,7 +31,7 @@ TEST(Slo, KeepsWhatHasNoLimitOrIsWithinIt) {
 }
 
 TEST(Slo, RefusesWhatItDoesNotKnow) {
-  for (const char* bad : {"ttft", "ttft=", "x=1s", "ttft=1s,ttft=2s", "ttft=1s;itl=2s", "=1s"}) {
+  for (const char* bad : {"ttft", "ttft=", "x=1s", "wake=1s", "ttft=1s,ttft=2s", "ttft=1s;itl=2s", "=1s"}) {
     EXPECT_THROW(Slo{bad}, std::invalid_argument) << bad;
   }
 }
