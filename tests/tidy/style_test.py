@@ -7,13 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MAY_INCLUDE = {
+    "report": {"report"},
     "kernels": {"kernels"},
     "cache": {"kernels", "cache"},
     "engine": {"kernels", "cache", "engine"},
     "daemon": {"kernels", "cache", "engine", "daemon"},
-    "eval": {"kernels", "cache", "engine", "eval"},
+    "eval": {"report", "kernels", "cache", "engine", "eval"},
     "quantize": {"kernels", "engine", "quantize"},
-    "clients": {"clients"},
+    "clients": {"report", "clients"},
 }
 MAX_LINES = 700
 
