@@ -84,13 +84,13 @@ function makeAxis(axis, values, range, most, isX) {
   return made;
 }
 
-// Ticks whose labels have room beside each other; `advance` is the width of a letter.
-function withRoom(ticks, at, advance) {
+// Ticks whose labels have room beside each other.
+function withRoom(ticks, at) {
   let end = -Infinity;
   return ticks.filter((tick) => {
-    const half = (tick.text.length * advance) / 2;
+    const half = widthOf(tick.text) / 2;
     const fits = at(tick.value) - half > end;
-    end = fits ? at(tick.value) + half + advance : end;
+    end = fits ? at(tick.value) + half + GAP : end;
     return fits;
   });
 }

@@ -2,7 +2,7 @@
 
 // Draws a chart: {id, title, x, y, series, marks}, as report/html_page.h describes it.
 
-const LETTER = 6.7; // pixels, wider than the digits of the fonts that the page asks for
+const GAP = 8; // pixels between labels
 const DASHES = [null, "7 3", "2 3", "9 3 2 3", "4 2", "1 2", "12 4"];
 const SHAPES = [d3.symbolCircle, d3.symbolSquare, d3.symbolTriangle, d3.symbolDiamond, d3.symbolCross, d3.symbolStar, d3.symbolWye];
 
@@ -13,6 +13,13 @@ function colour(index) {
 function styleOf(series) {
   return series.style || "line";
 }
+
+// In pixels, in the font of the charts' texts.
+const widthOf = (() => {
+  const canvas = document.createElement("canvas").getContext("2d");
+  canvas.font = "12px " + getComputedStyle(document.body).fontFamily;
+  return (text) => canvas.measureText(text).width;
+})();
 
 function pointsOf(chart) {
   return [].concat(...chart.series.map((series) => series.points));
@@ -29,9 +36,13 @@ function layOut(chart, width) {
   const lanes = Math.min(3, marks.filter((mark) => "x" in mark).length);
   const box = { top: 30 + 15 * lanes, bottom: height - 46, right: width - 14 };
   const y = makeAxis(chart.y, ys, [box.bottom, box.top], (box.bottom - box.top) / 42, false);
-  box.left = 10 + LETTER * Math.max(2, d3.max(y.ticks, (tick) => tick.text.length));
-  const x = makeAxis(chart.x, xs, barRange(chart, box), (box.right - box.left) / 90, true);
-  x.shown = withRoom(x.ticks, x.at, LETTER);
+  box.left = 12 + d3.max(y.ticks, (tick) => widthOf(tick.text));
+  const across = () => makeAxis(chart.x, xs, barRange(chart, box), (box.right - box.left) / 90, true);
+  const first = across();
+  const excess = d3.max(first.ticks, (tick) => first.at(tick.value) + widthOf(tick.text) / 2) - width;
+  box.right -= Math.max(0, excess); // the last label has room
+  const x = across();
+  x.shown = withRoom(x.ticks, x.at);
   return { chart, width, height, lanes, box, x, y };
 }
 
@@ -155,11 +166,11 @@ function drawMarks(svg, layout) {
       continue;
     }
     group.append("line").attr("x1", place).attr("x2", place).attr("y1", box.top).attr("y2", box.bottom);
-    const width = mark.label.length * LETTER;
+    const width = widthOf(mark.label);
     const start = Math.max(box.left, Math.min(place - 3, layout.width - width));
     const lane = ends.findIndex((end) => end < start);
     if (lane >= 0) {
-      ends[lane] = start + width + LETTER;
+      ends[lane] = start + width + GAP;
       group.append("text").attr("x", start).attr("y", box.top - 5 - 15 * lane).text(mark.label);
     }
   }
