@@ -4,7 +4,7 @@
 
 const GAP = 8; // pixels between labels
 const DASHES = [null, "7 3", "2 3", "9 3 2 3", "4 2", "1 2", "12 4"];
-const SHAPES = [d3.symbolCircle, d3.symbolSquare, d3.symbolTriangle, d3.symbolDiamond, d3.symbolCross, d3.symbolStar, d3.symbolWye];
+const SHAPES = ["Circle", "Square", "Triangle", "Diamond", "Cross", "Star", "Wye"].map((name) => d3["symbol" + name]);
 
 function colour(index) {
   return "var(--series-" + (index % 7) + ")";
@@ -68,7 +68,8 @@ function drawAxes(svg, layout) {
     .append("g").attr("class", "tick").attr("data-value", (tick) => tick.value)
     .attr("transform", (tick) => "translate(0," + y.at(tick.value) + ")");
   yTicks.append("line").attr("x1", box.left).attr("x2", box.right);
-  yTicks.append("text").attr("x", box.left - 6).attr("dy", "0.32em").attr("text-anchor", "end").text((tick) => tick.text);
+  yTicks.append("text").attr("x", box.left - 6).attr("dy", "0.32em").attr("text-anchor", "end")
+    .text((tick) => tick.text);
   svg.append("path").attr("class", "frame")
     .attr("d", "M" + box.left + "," + box.top + "V" + box.bottom + "H" + box.right);
   svg.append("text").attr("class", "axis-label").attr("x", 0).attr("y", 13).text(chart.y.label);
@@ -123,7 +124,7 @@ function drawDots(group, layout, points, index, area) {
 }
 
 function drawIntervals(group, layout, drawn, index, shift) {
-  const known = drawn.filter((point) => Number.isFinite(layout.y.at(point[2])) && Number.isFinite(layout.y.at(point[3])));
+  const known = drawn.filter((point) => [2, 3].every((end) => Number.isFinite(layout.y.at(point[end]))));
   const at = (point) => layout.x.at(point[0]) + shift;
   const path = (point) => {
     const [low, high] = [layout.y.at(point[2]), layout.y.at(point[3])];
