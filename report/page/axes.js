@@ -14,7 +14,8 @@ function niceLog(value, down) {
   return down ? d3.max(steps.filter(fits)) : d3.min(steps.filter(fits));
 }
 
-function logAxis(values, range, most) {
+// What is not above 0 has no place on an x axis, and stands at the lower edge on a y axis.
+function logAxis(values, range, most, axis, isX) {
   const shown = values.filter((value) => value > 0);
   const low = shown.length ? niceLog(d3.min(shown), true) : 1;
   const high = shown.length ? Math.max(niceLog(d3.max(shown), false), low * 2) : 10;
@@ -26,7 +27,7 @@ function logAxis(values, range, most) {
   const few = candidates[2];
   candidates.push(few.filter((_, i) => i % Math.ceil(few.length / most) === 0));
   const ticks = candidates.find((list) => list.length <= most) || candidates[3];
-  return { at: (value) => (value > 0 ? scale(value) : NaN), ticks };
+  return { at: (value) => (value > 0 ? scale(value) : isX ? NaN : range[0]), ticks };
 }
 
 function quantileAxis(values, range) {

@@ -179,10 +179,13 @@ function drawMarks(svg, layout) {
 
 // What the chart cannot show, said instead of left out silently.
 function notesOf(layout) {
-  const hidden = pointsOf(layout.chart).filter((point) => point[1] !== null && !isDrawn(layout, point)).length;
-  const shown = pointsOf(layout.chart).some((point) => isDrawn(layout, point));
-  return (shown ? "" : "There is nothing to draw. ") +
-    (hidden ? hidden + " point(s) have no place on a logarithmic axis." : "");
+  const points = pointsOf(layout.chart);
+  const shown = points.filter((point) => isDrawn(layout, point));
+  const hidden = points.filter((point) => point[1] !== null).length - shown.length;
+  const low = layout.chart.y.scale === "log" ? shown.filter((point) => point[1] <= 0).length : 0;
+  return (shown.length ? "" : "There is nothing to draw. ") +
+    (low ? "Of " + shown.length + " values " + low + " are 0: on a logarithmic axis they stand at its lower edge. " : "") +
+    (hidden ? hidden + " more have no place on this axis." : "");
 }
 
 function drawChart(container, chart, width) {

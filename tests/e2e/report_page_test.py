@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 from browser import CHROMIUM, TIMEOUT_S, Browser
-from drawn_charts import ChartChecks
+from drawn_charts import READ_CHARTS, ChartChecks
 
 PAGE_WRITER = os.environ["CONDENSED_PAGE_WRITER"]
 HOSTILE = '</script><script>throw new Error("run")</script><img src="http://127.0.0.1:9/x">&amp;'
@@ -130,7 +130,12 @@ class Page(unittest.TestCase, ChartChecks):
         page["sections"][0]["chart"]["series"] = [{"name": "s", "points": [[0, 1], [0.5, 0], [0.9, None], [1, 3]]}]
         path = self.path.with_name("hidden.html")
         path.write_bytes(subprocess.run([PAGE_WRITER], input=json.dumps(page).encode(), capture_output=True).stdout)
-        self.assertEqual(self.notes("c", path), "2 point(s) have no place on a logarithmic axis.")
+        self.assertEqual(
+            self.notes("c", path),
+            "Of 2 values 1 are 0: on a logarithmic axis they stand at its lower edge. 1 more have no place on this axis.",
+        )
+        (drawn,) = BROWSER.evaluate(READ_CHARTS)
+        self.assertEqual(drawn["series"][0]["dots"][1][1], drawn["bottom"])
 
     def notes(self, name: str, path: Path | None = None) -> str:
         BROWSER.open(path or self.path)
