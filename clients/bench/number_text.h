@@ -1,0 +1,10 @@
+#pragma once
+
+#include <string>
+
+namespace condensed::bench {
+
+/// As printf writes it; format holds one conversion of a double.
+std::string formatted(const char* format, double value);
+
+}  // namespace condensed::bench
