@@ -47,6 +47,7 @@ void BenchCommand::add_shared_flags(CLI::App& command) {
   command.add_option("--csv", flags_.csv_path, "Write its figures here, one in a line");
   command.add_option("--hgrm", flags_.hgrm_prefix,
                      "Write each figure's percentiles for HdrHistogram's plotters into PREFIX.FIGURE.hgrm");
+  command.add_option("--html", flags_.html_path, "Write it as a page with charts here");
 }
 
 void BenchCommand::add_to(CLI::App& bench, const std::function<void()>& chosen) {
@@ -77,7 +78,7 @@ RunOptions BenchCommand::options(const std::string& socket_path, const std::stri
 int BenchCommand::run(ctl::Context& context, const std::string& socket_path, const std::string& user) {
   const RunOptions run_options = options(socket_path, user);
   const json::object client_settings = settings_json(run_options, chosen_->settings());
-  Outputs outputs(flags_.json_path, flags_.csv_path, flags_.hgrm_prefix);
+  Outputs outputs(flags_.json_path, flags_.csv_path, flags_.hgrm_prefix, flags_.html_path);
   Run run(context.client.io(), run_options);
   MeasuredRun measured(run, *chosen_);
   {

@@ -34,6 +34,7 @@ class BenchCommand {
     std::string json_path;
     std::string csv_path;
     std::string hgrm_prefix;
+    std::string html_path;
   };
 
   void add_shared_flags(CLI::App& command);

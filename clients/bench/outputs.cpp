@@ -4,12 +4,15 @@
 
 #include "clients/bench/histogram_encoding.h"
 #include "clients/bench/report.h"
+#include "clients/bench/run_page.h"
+#include "report/html_page.h"
 
 namespace condensed::bench {
 
 namespace json = boost::json;
 
-Outputs::Outputs(const std::string& json_path, const std::string& csv_path, std::string hgrm_prefix)
+Outputs::Outputs(const std::string& json_path, const std::string& csv_path, std::string hgrm_prefix,
+                 const std::string& html_path)
     : hgrm_prefix_(std::move(hgrm_prefix)) {
   if (!json_path.empty()) {
     json_.emplace(json_path);
@@ -19,6 +22,9 @@ Outputs::Outputs(const std::string& json_path, const std::string& csv_path, std:
   }
   if (!hgrm_prefix_.empty()) {
     itl_.emplace(hgrm_path("itl"));
+  }
+  if (!html_path.empty()) {
+    html_.emplace(html_path);
   }
 }
 
@@ -30,6 +36,10 @@ void Outputs::write(const json::object& report, const Recorder& recorder) {
   if (csv_) {
     csv_->write(report_csv(report));
     csv_->finish();
+  }
+  if (html_) {
+    html_->write(report::html_page(run_page(report)));
+    html_->finish();
   }
   for (const Recorder::Measured& figure : recorder.figures()) {
     if (itl_ && !figure.histogram.empty()) {

@@ -15,7 +15,8 @@ namespace condensed::bench {
 class Outputs {
  public:
   /// Empty paths: not asked for. Throws std::runtime_error with the path.
-  Outputs(const std::string& json_path, const std::string& csv_path, std::string hgrm_prefix);
+  Outputs(const std::string& json_path, const std::string& csv_path, std::string hgrm_prefix,
+          const std::string& html_path);
 
   /// Throws as the constructor does.
   void write(const boost::json::object& report, const Recorder& recorder);
@@ -27,6 +28,7 @@ class Outputs {
   std::optional<ctl::OutputFile> json_;
   std::optional<ctl::OutputFile> csv_;
   std::optional<ctl::OutputFile> itl_;
+  std::optional<ctl::OutputFile> html_;
 };
 
 }  // namespace condensed::bench
