@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "clients/bench/bench_command.h"
+#include "clients/bench/compare_command.h"
 #include "clients/condensectl/commands.h"
 #include "clients/condensectl/flags.h"
 
@@ -45,6 +46,7 @@ struct Options {
 constexpr const char* kEverybody = "*";
 
 using Run = std::function<int(Context&)>;
+using RunWithoutDaemon = std::function<int()>;
 
 void add_session_flags(CLI::App& command, SessionFlags& flags) {
   command.add_option("--session", flags.session, "Session to use; opened if it does not exist");
@@ -61,10 +63,11 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
       ->allow_extra_args(false);
 }
 
-/// Adds commands; the one given sets `run`.
+/// Adds commands; the one given sets `run` or `run_without_daemon`.
 class Commands {
  public:
-  Commands(CLI::App& app, Options& options, Run& run) : app_(app), options_(options), run_(run) {}
+  Commands(CLI::App& app, Options& options, Run& run, RunWithoutDaemon& run_without_daemon)
+      : app_(app), options_(options), run_(run), run_without_daemon_(run_without_daemon) {}
 
   void add_all() {
     add_generate();
@@ -100,7 +103,9 @@ class Commands {
   CLI::App& app_;
   Options& options_;
   Run& run_;
+  RunWithoutDaemon& run_without_daemon_;
   condensed::bench::BenchCommand bench_;
+  condensed::bench::CompareCommand compare_;
 };
 
 void Commands::add_generate() {
@@ -216,10 +221,12 @@ void Commands::add_daemon() {
 }
 
 void Commands::add_bench() {
-  bench_.add_to(
-      *app_.add_subcommand("bench", "Put a load on the daemon and say how long its answers take"), [this] {
-        run_ = [this](Context& context) { return bench_.run(context, options_.socket, options_.user); };
-      });
+  CLI::App* const bench =
+      app_.add_subcommand("bench", "Put a load on the daemon and say how long its answers take");
+  bench_.add_to(*bench, [this] {
+    run_ = [this](Context& context) { return bench_.run(context, options_.socket, options_.user); };
+  });
+  compare_.add_to(*bench, [this] { run_without_daemon_ = [this] { return compare_.run(); }; });
 }
 
 std::string described(const condensed::client::RequestFailed& error) {
@@ -233,20 +240,14 @@ std::string described(const condensed::client::RequestFailed& error) {
   return text;
 }
 
-int connect_and_run(const Options& options, const Run& run) {
-  Terminal terminal(options.json, options.verbose);
+/// The exit code; what a command throws becomes a message.
+int reported(const RunWithoutDaemon& command) {
   const auto failed = [](const std::string& message, int exit_code) {
     std::cerr << "condensectl: " << message << std::endl;
     return exit_code;
   };
   try {
-    Client client(options.socket);
-    client.set_user(options.user);
-    client.observe([&](const Client::Event& event) { terminal.event(event); });
-    Interrupt interrupt(client);
-    Input input(client);
-    Context context{client, terminal, interrupt, input};
-    return run(context);
+    return command();
   } catch (const Interrupted&) {
     return kInterruptedExit;
   } catch (const condensed::client::RequestFailed& error) {
@@ -258,6 +259,17 @@ int connect_and_run(const Options& options, const Run& run) {
   } catch (const std::exception& error) {
     return failed(error.what(), kFailed);
   }
+}
+
+int connect_and_run(const Options& options, const Run& run) {
+  Terminal terminal(options.json, options.verbose);
+  Client client(options.socket);
+  client.set_user(options.user);
+  client.observe([&](const Client::Event& event) { terminal.event(event); });
+  Interrupt interrupt(client);
+  Input input(client);
+  Context context{client, terminal, interrupt, input};
+  return run(context);
 }
 
 }  // namespace
@@ -283,12 +295,13 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   Run run;
-  Commands commands(app, options, run);
+  RunWithoutDaemon run_without_daemon;
+  Commands commands(app, options, run, run_without_daemon);
   commands.add_all();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
-  return connect_and_run(options, run);
+  return reported(run_without_daemon ? run_without_daemon : [&] { return connect_and_run(options, run); });
 }
