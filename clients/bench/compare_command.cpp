@@ -14,8 +14,6 @@ namespace condensed::bench {
 
 namespace {
 
-constexpr const char* kStandardOutput = "-";
-
 void write_file(const std::string& path, const std::string& text) {
   ctl::OutputFile file(path);
   file.write(text);
@@ -32,22 +30,22 @@ void CompareCommand::add_to(CLI::App& bench, const std::function<void()>& chosen
                    "What `bench --json` wrote; the first is what the others are compared with")
       ->required()
       ->expected(2, 16);
-  command->add_option("--json", json_path_, "Write the comparison here; - is standard output");
+  command->add_option("--json", json_path_, "Write the comparison here");
   command->add_option("--html", html_path_, "Write it as a page with charts here");
   command->callback([chosen] { chosen(); });
 }
 
-int CompareCommand::run() const {
+int CompareCommand::run(bool as_json) const {
   const std::vector<NamedReport> runs = read_reports(files_);
   const boost::json::object comparison = compared(runs);
   const std::string text = boost::json::serialize(comparison) + "\n";
-  if (!json_path_.empty() && json_path_ != kStandardOutput) {
+  if (!json_path_.empty()) {
     write_file(json_path_, text);
   }
   if (!html_path_.empty()) {
     write_file(html_path_, report::html_page(comparison_page(comparison, runs)));
   }
-  std::cout << (json_path_ == kStandardOutput ? text : comparison_table(comparison)) << std::flush;
+  std::cout << (as_json ? text : comparison_table(comparison)) << std::flush;
   if (!std::cout) {
     throw std::runtime_error("cannot write to standard output");
   }

@@ -18,7 +18,7 @@ class CompareCommand {
 
   /// Compares the files. Returns the exit code; throws std::runtime_error for files that cannot be read,
   /// compared or written.
-  int run() const;
+  int run(bool as_json) const;
 
  private:
   std::vector<std::string> files_;

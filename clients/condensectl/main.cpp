@@ -226,7 +226,7 @@ void Commands::add_bench() {
   bench_.add_to(*bench, [this] {
     run_ = [this](Context& context) { return bench_.run(context, options_.socket, options_.user); };
   });
-  compare_.add_to(*bench, [this] { run_without_daemon_ = [this] { return compare_.run(); }; });
+  compare_.add_to(*bench, [this] { run_without_daemon_ = [this] { return compare_.run(options_.json); }; });
 }
 
 std::string described(const condensed::client::RequestFailed& error) {

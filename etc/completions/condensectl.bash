@@ -42,7 +42,7 @@ _condensectl() {
     return
   fi
   case "${command[0]}$previous" in
-    bench--json | bench--csv | bench--hgrm)
+    bench--json | bench--csv | bench--hgrm | bench--html)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return
@@ -54,6 +54,11 @@ _condensectl() {
     *)
       case "${command[*]}" in
         "" | bench) words=$(_condensectl_commands "${command[@]}") ;;
+        bench\ compare)
+          compopt -o filenames 2>/dev/null
+          mapfile -t COMPREPLY < <(compgen -f -- "$current")
+          return
+          ;;
         bench\ *) words= ;;
         *) words=$(_condensectl_sessions "${daemon[@]}") ;;
       esac

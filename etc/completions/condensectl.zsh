@@ -24,7 +24,7 @@ _condensectl() {
     _files
   elif [[ ${words[CURRENT - 1]} == --user ]]; then
     _users
-  elif [[ ${command[1]} == bench && ${words[CURRENT - 1]} == --(json|csv|hgrm) ]]; then
+  elif [[ ${command[1]} == bench && ${words[CURRENT - 1]} == --(json|csv|hgrm|html) ]]; then
     _files
   elif [[ ${words[CURRENT - 1]} == --session ]]; then
     found=(${(f)"$(_condensectl_sessions "${daemon[@]}")"})
@@ -35,6 +35,8 @@ _condensectl() {
   elif [[ -z "$command" || "$command" == bench ]]; then
     found=(${(f)"$(condensectl $command --help 2>/dev/null | sed -n '/^Subcommands:/,$ s/^  \([a-z][a-z-]*\).*/\1/p')"})
     compadd -a found
+  elif [[ "$command" == "bench compare" ]]; then
+    _files
   elif [[ ${command[1]} != bench ]]; then
     found=(${(f)"$(_condensectl_sessions "${daemon[@]}")"})
     compadd -a found
