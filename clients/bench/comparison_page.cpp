@@ -161,7 +161,7 @@ json::object comparison_page(const json::object& comparison, std::span<const Nam
   sections.push_back(std::move(differing));
   for (Chart (*draw)(std::span<const NamedReport>) :
        {percentile_chart, request_percentile_chart, position_chart, throughput_chart, latency_over_time_chart,
-        resident_chart, cache_chart, batch_chart}) {
+        requests_over_time_chart, resident_chart, cache_chart, batch_chart}) {
     if (Chart chart = draw(runs)) {
       json::object section = report::section(std::string(chart->at("title").as_string()));
       chart->at("title") = "All runs";

@@ -79,11 +79,17 @@ json::array over_positions(const json::object& report, std::string_view member) 
 void mark_full_window(Drawing& drawing, const json::object& report) {
   const json::object& client = object_at(object_at(report, "settings"), "client");
   const json::array& bins = array_at(report, "by_position");
-  const auto window = number_at(client, "window");
-  if (!window || bins.empty()) {
+  const json::object& defaults = object_at(object_at(object_at(report, "settings"), "daemon"), "settings");
+  const auto setting = [&](const char* key) {
+    const auto asked_for = number_at(client, key);
+    return asked_for ? asked_for : number_at(defaults, key);
+  };
+  const auto window = setting("window");
+  const auto sinks = setting("sinks");
+  if (!window || !sinks || bins.empty()) {
     return;
   }
-  const double full = *window + number_at(client, "sinks").value_or(0);
+  const double full = *window + *sinks;
   if (full >= number_at(as_object(bins.front()), "from").value_or(0) &&
       full <= number_at(as_object(bins.back()), "to").value_or(0)) {
     drawing.mark(report::mark_at_x(full, "window full"));
@@ -204,6 +210,29 @@ Chart request_percentile_chart(Runs runs) {
   }
   return drawing.chart("request_percentiles", "Percentile curves of requests", kShare,
                        {.label = "latency, ms", .scale = "log"});
+}
+
+Chart requests_over_time_chart(Runs runs) {
+  constexpr std::size_t kFewest = 5;  // parts of the run that make a course
+  Drawing drawing;
+  for (const NamedReport& run : runs) {
+    for (const auto& [figure, value] : object_at(run.report, "segments")) {
+      const json::array& segments = array_at(object_at(run.report, "segments"), figure);
+      if (figure == "itl" || figure == "tpot" || segments.size() < kFewest) {
+        continue;
+      }
+      json::array points;
+      for (const json::value& element : segments) {
+        const json::object& segment = as_object(element);
+        const double twice_middle_s =
+            number_at(segment, "from_s").value_or(0) + number_at(segment, "to_s").value_or(0);
+        points.push_back(report::point(twice_middle_s / 2, number_at(segment, "mean_ms")));
+      }
+      drawing.add(label(run, std::string(figure)), std::move(points));
+    }
+  }
+  return drawing.chart("requests_over_time", "Latency of requests over time", kTime,
+                       {.label = "latency, ms, mean"});
 }
 
 Chart throughput_chart(Runs runs) {

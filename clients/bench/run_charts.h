@@ -20,6 +20,8 @@ Chart position_chart(std::span<const NamedReport> runs);
 Chart percentile_chart(std::span<const NamedReport> runs);
 /// The same of what is counted once for each request.
 Chart request_percentile_chart(std::span<const NamedReport> runs);
+/// Means of what is counted once for each request, waiting among it, over the run.
+Chart requests_over_time_chart(std::span<const NamedReport> runs);
 Chart throughput_chart(std::span<const NamedReport> runs);
 Chart latency_over_time_chart(std::span<const NamedReport> runs);
 /// The daemon's memory over time.

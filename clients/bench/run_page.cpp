@@ -85,15 +85,25 @@ json::object totals_table(const json::object& report) {
   return report::table({"", "total"}, std::move(rows));
 }
 
-/// "step_ms 80.2, prompt_rows 32": without what is zero.
-std::string described_account(const json::value& account) {
-  std::string out;
-  for (const auto& [key, value] : as_object(account)) {
-    if (!value.is_number() || value.to_number<double>() != 0) {
-      out += (out.empty() ? "" : ", ") + std::string(key) + " " +
-             (value.is_double() ? formatted("%.6g", value.get_double()) : json::serialize(value));
+/// Adds "step_ms 80.2, prompt_rows 32, ...", without what is zero or takes next to nothing of the stall.
+void describe(const json::object& account, const std::string& prefix, double least_ms, std::string& out) {
+  for (const auto& [key, value] : account) {
+    const std::string name = prefix + std::string(key);
+    if (value.is_object()) {
+      describe(value.get_object(), name + " ", least_ms, out);
+      continue;
+    }
+    const double number = value.is_number() ? value.to_number<double>() : 0;
+    if (number > (key.ends_with("_ms") ? least_ms : 0)) {
+      out += (out.empty() ? "" : ", ") + name + " " + formatted("%.6g", number);
     }
   }
+}
+
+std::string described_account(const json::object& stall) {
+  constexpr double kLeastShare = 0.01;
+  std::string out;
+  describe(object_at(stall, "account"), "", kLeastShare * number_at(stall, "itl_ms").value_or(0), out);
   return out.empty() ? "none" : out;
 }
 
@@ -110,14 +120,14 @@ json::object stalls_section(const json::object& report, Chart chart) {
   longest.resize(std::min(longest.size(), kListedStalls));
   json::array rows;
   for (const json::object* stall : longest) {
-    const json::value* const account = stall->if_contains("account");
-    rows.push_back(row({value_at(*stall, "t_s"), json::value(text_at(*stall, "session")),
-                        value_at(*stall, "position"), value_at(*stall, "itl_ms"),
-                        json::value(described_account(account != nullptr ? *account : json::value()))}));
+    rows.push_back(
+        row({value_at(*stall, "t_s"), json::value(text_at(*stall, "session")), value_at(*stall, "position"),
+             value_at(*stall, "itl_ms"), json::value(described_account(*stall))}));
   }
+  const std::string threshold = formatted("%g ms", number_at(stalls, "threshold_ms").value_or(0));
   json::object out = report::section(
-      "Stalls", formatted("%.0f", number_at(stalls, "count").value_or(0)) +
-                    " tokens came later than the threshold after the one before" +
+      "Stalls", formatted("%.0f tokens came more than ", number_at(stalls, "count").value_or(0)) + threshold +
+                    " after the one before" +
                     (rows.empty() ? "." : "; the longest, with the daemon's own account of them:"));
   if (chart) {
     out["chart"] = std::move(*chart);
@@ -177,14 +187,25 @@ json::object daemon_section(const json::object& report) {
   return out;
 }
 
-void flatten(const json::object& settings, const std::string& prefix, json::array& rows) {
-  for (const auto& [key, value] : settings) {
-    const std::string name = prefix + " " + std::string(key);
+void flatten(const json::object& values, const std::string& prefix, json::array& rows) {
+  for (const auto& [key, value] : values) {
+    const std::string name = prefix.empty() ? std::string(key) : prefix + " " + std::string(key);
     if (value.is_object()) {
       flatten(value.get_object(), name, rows);
     } else {
       rows.push_back(row({json::value(name), cell(value)}));
     }
+  }
+}
+
+/// What only this scenario knows, under its name.
+void add_scenario(json::array& sections, const json::object& report) {
+  json::array rows;
+  flatten(object_at(report, text_at(report, "scenario")), "", rows);
+  if (!rows.empty()) {
+    json::object section = report::section("Scenario");
+    section["table"] = report::table({"", "over the run"}, std::move(rows));
+    sections.push_back(std::move(section));
   }
 }
 
@@ -202,6 +223,7 @@ json::array sections_of(const json::object& report) {
   json::object totals = report::section("Totals");
   totals["table"] = totals_table(report);
   sections.push_back(std::move(totals));
+  add_scenario(sections, report);
   json::object figures = report::section(
       "Latencies",
       "Percentiles that too few observations lie beyond are left out: they would be the maximum.");
@@ -217,6 +239,7 @@ json::array sections_of(const json::object& report) {
   add_chart(sections, "", "", request_percentile_chart(runs));
   add_chart(sections, "Over time", "", throughput_chart(runs));
   add_chart(sections, "", "", latency_over_time_chart(runs));
+  add_chart(sections, "", "", requests_over_time_chart(runs));
   add_chart(sections, "", "", batch_chart(runs));
   add_chart(sections, "", "", evictions_chart(runs));
   add_chart(sections, "", "", sessions_chart(runs));

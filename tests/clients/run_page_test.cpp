@@ -94,6 +94,30 @@ TEST_F(RunPage, ListsStallsWithTheDaemonsAccount) {
   EXPECT_EQ(rows[1].at(4), "none");
 }
 
+TEST_F(RunPage, LeavesOutOfAnAccountWhatTookNextToNothing) {
+  json::object report = sample_report(10);
+  report["stalls"].at("listed").at(1).as_object()["account"] = json::parse(
+      R"({"step_ms": 79, "between_steps_ms": 0.5, "idle_ms": 0, "steps": 1, "engine_thread": {"cpu_ms": 4.5}})");
+  const json::array rows = table(run_page(report), "Stalls").at("rows").as_array();
+  EXPECT_EQ(rows[0].at(4), "step_ms 79, steps 1, engine_thread cpu_ms 4.5");
+}
+
+TEST_F(RunPage, DrawsHowLongRequestsTookOverTheRun) {
+  EXPECT_THROW(chart(page_, "requests_over_time"), std::runtime_error);  // there was one
+  json::object report = sample_report(10);
+  report["segments"].as_object()["wait"] = report["segments"].at("itl");
+  const json::object drawn = chart(run_page(report), "requests_over_time");
+  EXPECT_EQ(drawn.at("series").at(0).at("name"), "wait");
+  EXPECT_THAT(points(drawn, 0), testing::StartsWith("0.5 9 | 1.5 11 | 2.5 9 | "));
+}
+
+TEST_F(RunPage, ShowsWhatOnlyTheScenarioKnows) {
+  json::object report = sample_report(10);
+  report["stream"] = json::parse(R"({"offered": 3, "rates": {"sent": 2.5}})");
+  EXPECT_EQ(table(run_page(report), "Scenario").at("rows"),
+            json::parse(R"([["offered", 3], ["rates sent", 2.5]])"));
+}
+
 TEST_F(RunPage, PutsDaemonBesideClient) {
   const json::array rows = table(page_, "Daemon against client").at("rows").as_array();
   EXPECT_EQ(rows[0].at(0), "itl mean_ms");
