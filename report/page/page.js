@@ -10,6 +10,7 @@ function drawTable(container, table) {
   const cells = element.append("tbody").selectAll("tr").data(table.rows).enter().append("tr")
     .selectAll("td").data((row) => row).enter().append("td").classed("number", (_, i) => isNumber[i]);
   cells.text((cell) => (cell === null ? "–" : typeof cell === "number" ? formatNumber(cell) : cell));
+  cells.classed("short", (cell) => String(cell).length <= 24);
   cells.filter((cell) => typeof cell === "number" && !Number.isInteger(cell)).attr("title", (cell) => cell);
 }
 
