@@ -82,6 +82,13 @@ class Throughput(unittest.TestCase):
         self.assertGreater(row["prompt_tokens_per_s"], 0)
         self.assertLessEqual(row["step_ms"]["p50"], row["step_ms"]["max"])
 
+    def test_streams_moved_on_have_full_windows(self):
+        report = json.loads(run(EVAL, "throughput", "--model", MODEL, "--sinks", 4, "--window", 60, "--skip", 100000,
+                                "--tokens", 5, "--json").stdout)
+        row = report["rows"][0]
+        self.assertEqual(row["cached_tokens"], 64)
+        self.assertGreater(row["position"], 100000)
+
     def test_random_weights_of_a_shape(self):
         shape = self.shape()
         plain = self.measure(shape, "plain")

@@ -1,0 +1,28 @@
+#include "eval/step_latencies.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace condensed::eval {
+
+StepLatencies::StepLatencies(std::vector<double> seconds) : sorted_s_(std::move(seconds)) {
+  std::ranges::sort(sorted_s_);
+}
+
+double StepLatencies::at_s(double quantile) const {
+  const auto rank = static_cast<std::size_t>(std::ceil(quantile * static_cast<double>(sorted_s_.size())));
+  return sorted_s_[std::clamp<std::size_t>(rank, 1, sorted_s_.size()) - 1];
+}
+
+double StepLatencies::mean_s() const {
+  return std::accumulate(sorted_s_.begin(), sorted_s_.end(), 0.0) / static_cast<double>(sorted_s_.size());
+}
+
+boost::json::object StepLatencies::to_json() const {
+  return {{"mean", mean_s() * 1e3},  {"p50", at_s(0.5) * 1e3},     {"p90", at_s(0.9) * 1e3},
+          {"p99", at_s(0.99) * 1e3}, {"p99.9", at_s(0.999) * 1e3}, {"max", sorted_s_.back() * 1e3}};
+}
+
+}  // namespace condensed::eval
