@@ -5,11 +5,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/json.hpp>
 
 #include "engine/model.h"
 #include "engine/prompt_options.h"
+#include "eval/text_scores.h"
 
 namespace condensed::eval {
 
@@ -32,6 +34,14 @@ struct RunOptions {
   kernels::DType cache() const;
 };
 
+/// Where a report goes, beside the table on stdout.
+struct ReportOutputs {
+  std::optional<std::filesystem::path> json;  // empty: to stdout, instead of the table
+  std::optional<std::filesystem::path> html;
+
+  bool table() const { return !json || !json->empty(); }
+};
+
 struct LogitsOptions {
   RunOptions run;
   std::filesystem::path tokens;
@@ -42,12 +52,17 @@ struct LogitsOptions {
 struct PerplexityOptions {
   RunOptions run;
   std::filesystem::path text;
+  std::vector<std::int64_t> sinks = {4};  // instead of run.sinks; several: all of them, one cache size
   std::string cache = "sinks";
+  std::vector<std::string> compare;  // kinds of caches to score side by side
   bool bos = true;
-  std::int64_t max_tokens = 0;  // 0: the whole text
-  std::int64_t every = 0;       // 0: an eighth of the stream
-  std::int64_t segments = 16;
-  std::int64_t segment_tokens = 64;
+  std::int64_t max_tokens = 0;        // 0: the whole text
+  std::int64_t dense_tokens = 16384;  // of those, what a cache that never evicts reads; 0: all
+  std::int64_t every = 0;             // 0: an eighth of the stream, of a comparison a fortieth
+  Segments segments;
+  ReportOutputs outputs;  // of a comparison
+
+  bool compares() const { return !compare.empty() || sinks.size() > 1; }
 };
 
 struct ThroughputOptions {
@@ -63,10 +78,14 @@ struct ThroughputOptions {
   bool json = false;
 };
 
+inline constexpr std::int64_t kDefaultSinks = 4;
+inline constexpr std::int64_t kDefaultWindow = 1020;
+
 /// Runs the command and returns its report. Throws InputError and std::invalid_argument for what cannot be
 /// used.
 boost::json::object run_logits(const LogitsOptions& options);
-boost::json::object run_perplexity(const PerplexityOptions& options);
+/// Its report goes to stdout as JSON; that of a comparison where options.outputs say.
+void run_perplexity(const PerplexityOptions& options);
 /// Prints a table as it measures, unless options.json.
 boost::json::object run_throughput(const ThroughputOptions& options);
 

@@ -1,4 +1,5 @@
-// condensed-eval: what a model computes, offline. JSON on stdout, progress on stderr when it is a terminal.
+// condensed-eval: what a model computes, offline. Tables or JSON on stdout, progress on stderr when it is a
+// terminal.
 
 #include <exception>
 #include <iostream>
@@ -6,153 +7,43 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
+#include "eval/command_line.h"
 #include "eval/commands.h"
 
 namespace {
 
-using condensed::eval::LogitsOptions;
-using condensed::eval::PerplexityOptions;
-using condensed::eval::RunOptions;
-using condensed::eval::ThroughputOptions;
-
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
-void add_run_options(CLI::App& command, RunOptions& run, const std::string& cache_flags = "--cache-dtype") {
-  command.add_option("--model", run.model, "Model folder in the Hugging Face layout");
-  command.add_option("--sinks", run.sinks, "First tokens of the stream that stay cached")
-      ->check(CLI::Range(0, 1 << 20));
-  command.add_option("--window", run.window, "Latest tokens that stay cached")->check(CLI::Range(1, 1 << 30));
-  command
-      .add_option("--prefill", run.prefill,
-                  "auto (what costs less), serial (token by token, exact), adaptive (in chunks, iterated "
-                  "until they stand still) or "
-                  "passes=N (iterated N times)")
-      ->capture_default_str();
-  command.add_option("--prompt-chunk", run.prompt_chunk_tokens, "Tokens in a chunk")
-      ->check(CLI::Range(1, 1 << 16))
-      ->capture_default_str();
-  command
-      .add_option("--prompt-tolerance", run.prompt_tolerance,
-                  "adaptive: largest change of a key or value that counts as standing still")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_option("--kernels", run.kernels, "auto, avx512vnni, avx512, avx2 or reference")
-      ->capture_default_str();
-  command.add_option("--weights", run.weights, "stored (as the checkpoint has them), bf16, f16, q8 or q4")
-      ->check(CLI::IsMember({"stored", "bf16", "f16", "q8", "q4"}))
-      ->capture_default_str();
-  command.add_option(cache_flags, run.cache_dtype, "Numbers of cached keys and values: f32, bf16, f16 or q8")
-      ->check(CLI::IsMember({"f32", "bf16", "f16", "q8"}))
-      ->capture_default_str();
-  command.add_option("--threads", run.threads, "0: one per processor")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-}
-
-CLI::App* add_logits(CLI::App& app, LogitsOptions& options) {
-  CLI::App* command =
-      app.add_subcommand("logits", "Write the logits after every token to a safetensors file");
-  add_run_options(*command, options.run);
-  command->get_option("--model")->required();
-  command
-      ->add_option(
-          "--tokens", options.tokens,
-          "JSON: a list of ids, or an object with tokens, sinks and window (null: never evict), which "
-          "--sinks and --window override")
-      ->required();
-  command
-      ->add_option("--output", options.output, "File for the tensor `logits` [tokens, vocabulary], float32")
-      ->required();
-  command
-      ->add_option("--skip", options.skip,
-                   "Move the stream on by this many positions once the sinks are full, to look far along it")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 60));
-  return command;
-}
-
-CLI::App* add_perplexity(CLI::App& app, PerplexityOptions& options) {
-  CLI::App* command = app.add_subcommand("perplexity", "Score a text as one stream");
-  add_run_options(*command, options.run);
-  command->get_option("--model")->required();
-  command->add_option("--text", options.text, "UTF-8 text file")->required();
-  command
-      ->add_option(
-          "--cache", options.cache,
-          "sinks (sinks and window), window-only (no sinks, the same memory) or dense-recompute (the "
-          "context recomputed for every token, on segments, beside the sinks' score of the same tokens)")
-      ->check(CLI::IsMember({"sinks", "window-only", "dense-recompute"}))
-      ->capture_default_str();
-  command->add_option("--max-tokens", options.max_tokens, "Tokens of the text to use; 0: all")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--every", options.every, "Tokens in a part of the report; 0: an eighth of the stream")
-      ->check(CLI::NonNegativeNumber);
-  command->add_flag("--bos,!--no-bos", options.bos, "Begin with the beginning-of-sequence token (default)");
-  command->add_option("--segments", options.segments, "dense-recompute: segments along the stream")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  command->add_option("--segment-tokens", options.segment_tokens, "dense-recompute: tokens in a segment")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  return command;
-}
-
-CLI::App* add_throughput(CLI::App& app, ThroughputOptions& options) {
-  CLI::App* command = app.add_subcommand("throughput", "Measure speed and memory");
-  options.run.cache_dtype = "f16";
-  add_run_options(*command, options.run, "--cache,--cache-dtype");
-  command->add_option("--random", options.random,
-                      "Random weights instead of --model: tinyllama, llama-7b, llama-30b or a config.json");
-  command->add_option("--layer-types", options.layer_types,
-                      "Of --random: as in config.json, plain, or w=N (N warmup layers)");
-  command->add_option("--batch", options.batch, "Streams side by side")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_option("--prompt", options.prompt_tokens, "Tokens of a prompt that every stream reads first")
-      ->check(CLI::Range(0, 1 << 24))
-      ->capture_default_str();
-  command->add_option("--tokens", options.tokens, "Tokens that every stream decodes")
-      ->check(CLI::Range(1, 1 << 24))
-      ->capture_default_str();
-  command->add_option("--skip", options.skip, "Move the streams on by this many positions before they decode")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 60));
-  command->add_flag("--fill", options.fill, "Fill the windows first, so that every token evicts one");
-  command->add_flag("--sweep", options.sweep, "Batches of 1 to 64, windows of 256, 1020 and 4096");
-  command->add_flag("--json", options.json, "A JSON object instead of a table");
-  return command;
+void print(const boost::json::object& report) {
+  std::cout << boost::json::serialize(report) << std::endl;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  using namespace condensed::eval;
   CLI::App app(
-      "Evaluate a model offline: JSON on stdout, progress on stderr when it is a terminal.\n"
+      "Evaluate a model offline: tables or JSON on stdout, progress on stderr when it is a terminal.\n"
       "Exit codes: 0 done, 1 something given cannot be used, 2 usage.",
       "condensed-eval");
   app.set_version_flag("--version", "condensed " CONDENSED_VERSION);
   app.require_subcommand(1);
   LogitsOptions logits;
   PerplexityOptions perplexity;
-  const CLI::App* logits_command = add_logits(app, logits);
-  const CLI::App* perplexity_command = add_perplexity(app, perplexity);
   ThroughputOptions throughput;
-  add_throughput(app, throughput);
+  add_logits(app, logits)->callback([&] { print(run_logits(logits)); });
+  add_perplexity(app, perplexity)->callback([&] { run_perplexity(perplexity); });
+  add_throughput(app, throughput)->callback([&] {
+    const boost::json::object report = run_throughput(throughput);
+    if (throughput.json) {
+      print(report);
+    }
+  });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
-  }
-  try {
-    if (!logits_command->parsed() && !perplexity_command->parsed()) {
-      const boost::json::object report = condensed::eval::run_throughput(throughput);
-      if (throughput.json) {
-        std::cout << boost::json::serialize(report) << std::endl;
-      }
-      return 0;
-    }
-    const boost::json::object report = logits_command->parsed() ? condensed::eval::run_logits(logits)
-                                                                : condensed::eval::run_perplexity(perplexity);
-    std::cout << boost::json::serialize(report) << std::endl;
   } catch (const std::exception& error) {
     std::cerr << "condensed-eval: " << error.what() << std::endl;
     return kFailed;

@@ -1,3 +1,5 @@
+// One text as one stream: its perplexity with one kind of cache.
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -5,10 +7,11 @@
 
 #include "engine/input_error.h"
 #include "engine/model.h"
-#include "engine/sampler.h"
 #include "eval/commands.h"
-#include "eval/progress.h"
-#include "eval/stream_reader.h"
+#include "eval/comparison.h"
+#include "eval/report_sections.h"
+#include "eval/statistics.h"
+#include "eval/text_scores.h"
 #include "eval/token_source.h"
 
 namespace condensed::eval {
@@ -17,130 +20,65 @@ namespace {
 
 namespace json = boost::json;
 
-/// losses[i]: negative log-likelihood, in nats, of token i + 1 given those before it.
-using Losses = std::vector<double>;
-
-double mean(std::span<const double> losses) {
-  double sum = 0;
-  for (const double loss : losses) {
-    sum += loss;
-  }
-  return losses.empty() ? 0 : sum / static_cast<double>(losses.size());
-}
-
-json::object scores(std::span<const double> losses) {
-  return {{"tokens", losses.size()}, {"nll", mean(losses)}, {"perplexity", std::exp(mean(losses))}};
-}
-
-/// Scores along the stream, `every` tokens at a time. Position counts scored tokens.
-json::array scores_by_position(const Losses& losses, std::int64_t every) {
-  json::array out;
-  const auto step = static_cast<std::size_t>(every);
-  for (std::size_t first = 0; first < losses.size(); first += step) {
-    json::object part = scores(std::span(losses).subspan(first, std::min(step, losses.size() - first)));
-    part["position"] = first;
-    out.push_back(std::move(part));
-  }
-  return out;
-}
-
-Losses stream_losses(engine::Model& model, const cache::StreamWindow& window, kernels::DType cache_dtype,
-                     const engine::PromptOptions& prompt, std::span<const std::int32_t> tokens) {
-  Losses losses;
-  losses.reserve(tokens.size());
-  StreamReader reader(model, window, cache_dtype, prompt);
-  Progress progress("tokens", static_cast<std::int64_t>(tokens.size()));
-  reader.read(tokens.first(tokens.size() - 1), [&](std::size_t index, std::span<const float> logits) {
-    losses.push_back(-static_cast<double>(engine::logprob_of(logits, tokens[index + 1]).logprob));
-    progress.advance();
-  });
-  return losses;
-}
-
-/// The loss of each of `targets` with the `n_context` + 1 tokens before it recomputed from nothing: the
-/// StreamingLLM paper's yardstick. What a streamed token sees, too, is n_context cached ones and itself.
-Losses recomputed_losses(engine::Model& model, std::span<const std::int32_t> tokens,
-                         std::span<const std::size_t> targets, std::int64_t n_context) {
-  constexpr std::size_t kBatch = 32;
-  const auto vocab_size = static_cast<std::size_t>(model.config.vocab_size);
-  engine::Transformer transformer(model, kBatch);
-  Losses losses;
-  Progress progress("recomputed tokens", static_cast<std::int64_t>(targets.size()));
-  for (std::size_t first = 0; first < targets.size(); first += kBatch) {
-    const auto batch = targets.subspan(first, std::min(kBatch, targets.size() - first));
-    std::vector<cache::CondensedCache> caches;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      caches.emplace_back(*model.backend, transformer.cache_shape(), cache::StreamWindow{0, n_context + 1});
-    }
-    for (std::int64_t back = n_context + 1; back >= 1; --back) {
-      std::vector<engine::Slice> slices;
-      for (std::size_t i = 0; i < batch.size(); ++i) {
-        slices.push_back({.cache = &caches[i],
-                          .tokens = tokens.subspan(batch[i] - static_cast<std::size_t>(back), 1),
-                          .logits_for = back == 1 ? engine::LogitsFor::last : engine::LogitsFor::none});
-      }
-      transformer.run(slices, {});
-    }
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const auto logits = transformer.logits().subspan(i * vocab_size, vocab_size);
-      losses.push_back(-static_cast<double>(engine::logprob_of(logits, tokens[batch[i]]).logprob));
-    }
-    progress.advance(static_cast<std::int64_t>(batch.size()));
-  }
-  return losses;
-}
-
-/// `segments` runs of `segment_tokens` tokens, spread evenly over the stream, none before the window is full.
-std::vector<std::size_t> segment_targets(std::size_t n_tokens, std::int64_t n_context,
-                                         const PerplexityOptions& options) {
-  const auto first = static_cast<std::size_t>(n_context) + 1;
-  const auto length = static_cast<std::size_t>(options.segment_tokens);
-  const auto count = static_cast<std::size_t>(options.segments);
-  if (n_tokens < first + count * length) {
-    throw engine::InputError(options.text.string() + ": " + std::to_string(n_tokens) +
-                             " tokens are too few for " + std::to_string(count) + " segments of " +
-                             std::to_string(length) + " after the first " + std::to_string(first));
-  }
-  std::vector<std::size_t> targets;
-  const std::size_t stride = count > 1 ? (n_tokens - first - length) / (count - 1) : 0;
-  for (std::size_t segment = 0; segment < count; ++segment) {
-    for (std::size_t i = 0; i < length; ++i) {
-      targets.push_back(first + segment * stride + i);
-    }
-  }
-  return targets;
-}
-
 /// Recomputation is too slow for every token: segments are compared with the sinks' losses on the same
 /// tokens.
 json::object compare_recomputed(engine::Model& model, const PerplexityOptions& options,
-                                std::span<const std::int32_t> tokens, const cache::StreamWindow& window,
-                                kernels::DType cache_dtype, const engine::PromptOptions& prompt) {
-  const std::vector<std::size_t> targets = segment_targets(tokens.size(), window.capacity(), options);
-  const Losses recomputed = recomputed_losses(model, tokens, targets, window.capacity());
-  const Losses all = stream_losses(model, window, cache_dtype, prompt, tokens);
-  Losses streamed;
-  for (const std::size_t target : targets) {
-    streamed.push_back(all[target - 1]);
-  }
-  const auto length = static_cast<std::size_t>(options.segment_tokens);
+                                std::span<const std::int32_t> tokens, const cache::StreamWindow& window) {
+  const RunOptions& run = options.run;
+  const auto targets = segment_targets(tokens.size(), window.capacity(), options.segments);
+  const TextScores recomputed = score_recomputed(model, run.cache(), tokens, targets, window.capacity());
+  const TextScores streamed = score_stream(model, window, run.cache(), run.prompt(), tokens);
+  const PairedLosses paired = paired_losses(recomputed, streamed);
+  const auto length = static_cast<std::size_t>(options.segments.length);
   json::array by_segment;
   for (std::size_t first = 0; first < targets.size(); first += length) {
-    by_segment.push_back({{"position", targets[first]},
-                          {"perplexity", std::exp(mean(std::span(recomputed).subspan(first, length)))},
-                          {"sinks_perplexity", std::exp(mean(std::span(streamed).subspan(first, length)))}});
+    by_segment.push_back(
+        {{"position", targets[first]},
+         {"perplexity", std::exp(mean(std::span(paired.first).subspan(first, length)))},
+         {"sinks_perplexity", std::exp(mean(std::span(paired.second).subspan(first, length)))}});
   }
-  json::object out = scores(recomputed);
-  out["sinks_nll"] = mean(streamed);
-  out["sinks_perplexity"] = std::exp(mean(streamed));
-  out["sinks_over_recomputed"] = std::exp(mean(streamed) - mean(recomputed));
+  json::object out = summary(paired.first);
+  out["sinks_nll"] = mean(paired.second);
+  out["sinks_perplexity"] = std::exp(mean(paired.second));
+  out["sinks_over_recomputed"] = std::exp(mean(paired.second) - mean(paired.first));
   out["segments"] = std::move(by_segment);
   return out;
 }
 
+/// The one cache that was asked for, in JSON.
+json::object score_one(engine::Model& model, const PerplexityOptions& options,
+                       std::span<const std::int32_t> tokens) {
+  const RunOptions& run = options.run;
+  cache::StreamWindow window{options.sinks.front(), run.window.value_or(kDefaultWindow)};
+  if (options.cache == "window-only") {
+    window = {0, window.capacity()};  // the same memory, all of it for the latest tokens
+  }
+  json::object report{{"cache", options.cache}, {"sinks", window.sinks}, {"window", window.window}};
+  json::object result;
+  if (options.cache == "dense-recompute") {
+    result = compare_recomputed(model, options, tokens, window);
+  } else {
+    const TextScores scores = score_stream(model, window, run.cache(), run.prompt(), tokens);
+    const std::size_t every = options.every > 0 ? static_cast<std::size_t>(options.every)
+                                                : std::max<std::size_t>(1, tokens.size() / 8);
+    result = summary(scores.losses);
+    result["parts"] = summaries_by_position(scores, 0, [&](std::size_t begin) { return begin + every; });
+  }
+  report.insert(result.begin(), result.end());
+  return report;
+}
+
 }  // namespace
 
-json::object run_perplexity(const PerplexityOptions& options) {
+void run_perplexity(const PerplexityOptions& options) {
+  const bool compares = options.compares();
+  if (options.outputs.html && !compares) {
+    throw engine::InputError("--html draws a comparison: give --compare, or --sinks with a list");
+  }
+  if (compares) {
+    check_comparison(options);
+  }
+  check_outputs(options.outputs);
   const RunOptions& run = options.run;
   const auto model = run.load();
   const std::int64_t limit =
@@ -149,30 +87,20 @@ json::object run_perplexity(const PerplexityOptions& options) {
   if (tokens.size() < 2) {
     throw engine::InputError(options.text.string() + ": has fewer than two tokens, nothing to predict");
   }
-  cache::StreamWindow window{run.sinks.value_or(4), run.window.value_or(1020)};
-  if (options.cache == "window-only") {
-    window = {0, window.capacity()};  // the same memory, all of it for the latest tokens
-  }
-  const engine::PromptOptions prompt = run.prompt();
-  const kernels::DType dtype = run.cache();
-
-  json::object report{{"model", model->name},          {"backend", std::string(model->backend->name())},
-                      {"text", options.text.string()}, {"cache", options.cache},
-                      {"sinks", window.sinks},         {"window", window.window},
-                      {"prefill", run.prefill},        {"bos", options.bos},
-                      {"weights", run.weights},        {"cache_dtype", run.cache_dtype}};
-  json::object result;
-  if (options.cache == "dense-recompute") {
-    result = compare_recomputed(*model, options, tokens, window, dtype, prompt);
-  } else {
-    const Losses losses = stream_losses(*model, window, dtype, prompt, tokens);
-    const auto n_tokens = static_cast<std::int64_t>(tokens.size());
-    result = scores(losses);
-    result["parts"] = scores_by_position(
-        losses, options.every > 0 ? options.every : std::max<std::int64_t>(1, n_tokens / 8));
-  }
+  json::object report{{"model", model->name},
+                      {"backend", std::string(model->backend->name())},
+                      {"text", options.text.string()},
+                      {"prefill", run.prefill},
+                      {"bos", options.bos},
+                      {"weights", run.weights},
+                      {"cache_dtype", run.cache_dtype}};
+  json::object result =
+      compares ? compare_caches(*model, options, tokens) : score_one(*model, options, tokens);
   report.insert(result.begin(), result.end());
-  return report;
+  if (compares) {
+    show_comparison(options, report);
+  }
+  write_json(compares ? options.outputs : ReportOutputs{.json = options.outputs.json.value_or("")}, report);
 }
 
 }  // namespace condensed::eval

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "eval/commands.h"
+
+namespace condensed::eval {
+
+/// Each adds its command with its flags, and what they fill in.
+CLI::App* add_logits(CLI::App& app, LogitsOptions& options);
+CLI::App* add_perplexity(CLI::App& app, PerplexityOptions& options);
+CLI::App* add_throughput(CLI::App& app, ThroughputOptions& options);
+
+}  // namespace condensed::eval
