@@ -169,4 +169,32 @@ CLI::App* add_throughput(CLI::App& app, ThroughputOptions& options) {
   return command;
 }
 
+CLI::App* add_recall(CLI::App& app, RecallOptions& options) {
+  CLI::App* command = app.add_subcommand(
+      "recall", "Measure what a stream remembers of facts, by how long ago they were there");
+  add_model(*command, options.run)->required();
+  add_run_options(*command, options.run);
+  add_sinks(*command, options.run);
+  add_window(*command, options.run);
+  command->add_option("--text", options.text,
+                      "UTF-8 text that surrounds the facts; without it, random tokens do");
+  command
+      ->add_option("--distances", options.distances,
+                   "A list of tokens between a fact and the question for it; default: around the window")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 24));
+  command->add_option("--trials", options.trials, "Facts asked for at every distance")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--key-tokens", options.key_tokens, "Tokens of a fact that ask for it")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--value-tokens", options.value_tokens, "Tokens of a fact that are asked for")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--seed", options.seed, "Of the facts and what surrounds them")->capture_default_str();
+  add_outputs(*command, options.outputs);
+  return command;
+}
+
 }  // namespace condensed::eval

@@ -10,5 +10,6 @@ namespace condensed::eval {
 CLI::App* add_logits(CLI::App& app, LogitsOptions& options);
 CLI::App* add_perplexity(CLI::App& app, PerplexityOptions& options);
 CLI::App* add_throughput(CLI::App& app, ThroughputOptions& options);
+CLI::App* add_recall(CLI::App& app, RecallOptions& options);
 
 }  // namespace condensed::eval

@@ -65,6 +65,17 @@ struct PerplexityOptions {
   bool compares() const { return !compare.empty() || sinks.size() > 1; }
 };
 
+struct RecallOptions {
+  RunOptions run;
+  std::filesystem::path text;           // what surrounds a fact; empty: random tokens
+  std::vector<std::int64_t> distances;  // empty: chosen around the window
+  std::int64_t trials = 50;
+  std::int64_t key_tokens = 4;
+  std::int64_t value_tokens = 4;
+  std::uint64_t seed = 1;
+  ReportOutputs outputs;
+};
+
 struct ThroughputOptions {
   RunOptions run;
   std::string random;       // a shape, instead of run.model
@@ -86,6 +97,8 @@ inline constexpr std::int64_t kDefaultWindow = 1020;
 boost::json::object run_logits(const LogitsOptions& options);
 /// Its report goes to stdout as JSON; that of a comparison where options.outputs say.
 void run_perplexity(const PerplexityOptions& options);
+/// Their reports go where options.outputs say.
+void run_recall(const RecallOptions& options);
 /// Prints a table as it measures, unless options.json.
 boost::json::object run_throughput(const ThroughputOptions& options);
 

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   LogitsOptions logits;
   PerplexityOptions perplexity;
   ThroughputOptions throughput;
+  RecallOptions recall;
   add_logits(app, logits)->callback([&] { print(run_logits(logits)); });
   add_perplexity(app, perplexity)->callback([&] { run_perplexity(perplexity); });
   add_throughput(app, throughput)->callback([&] {
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
       print(report);
     }
   });
+  add_recall(app, recall)->callback([&] { run_recall(recall); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

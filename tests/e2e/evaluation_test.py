@@ -118,5 +118,82 @@ class Compare(EvalTest):
         self.assertIn("too few", self.error("--compare", "dense-recompute", "--window", 2000))
 
 
+class Recall(EvalTest):
+    def recall(self, model, *flags):
+        return json.loads(run(EVAL, "recall", "--model", model, *flags, "--json").stdout)
+
+    def one_layer_model(self):
+        """Random weights. One layer sees tokens only, and nothing that tokens saw before: what has left the window
+        cannot matter."""
+        hidden, vocab = 16, 60
+        shapes = {"model.embed_tokens.weight": [vocab, hidden], "lm_head.weight": [vocab, hidden],
+                  "model.norm.weight": [hidden]}
+        layer = {"input_layernorm": [hidden], "post_attention_layernorm": [hidden]}
+        layer |= {f"self_attn.{name}_proj": [hidden, hidden] for name in "qkvo"}
+        layer |= {"mlp.gate_proj": [24, hidden], "mlp.up_proj": [24, hidden], "mlp.down_proj": [hidden, 24]}
+        shapes |= {f"model.layers.0.{name}.weight": shape for name, shape in layer.items()}
+        draw = random.Random(1)
+        header, data = {}, b""
+        for name, shape in shapes.items():
+            values = array.array("f", (draw.gauss(0, 1) for _ in range(math.prod(shape))))
+            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * len(values)]}
+            data += values.tobytes()
+        head = json.dumps(header).encode()
+        folder = self.folder / "one-layer"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + data)
+        (folder / "config.json").write_text(json.dumps(
+            {"model_type": "llama", "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": 24,
+             "num_hidden_layers": 1, "num_attention_heads": 2, "rms_norm_eps": 1e-5}))
+        return folder
+
+    def test_outside_the_window_one_layer_remembers_nothing(self):
+        report = self.recall(self.one_layer_model(), "--sinks", 2, "--window", 30, "--distances", "7,20,23,34,50,90",
+                             "--trials", 20)
+        rows = {row["distance"]: row for row in report["rows"]}
+        self.assertEqual([row["fact_in_window"] for row in report["rows"]], ["inside"] * 3 + ["outside"] * 3)
+        for distance in (34, 50, 90):
+            self.assertEqual(rows[distance]["gain_nats"], 0)
+            self.assertEqual(rows[distance]["accuracy"], rows[distance]["control_accuracy"])
+        for distance in (7, 20, 23):
+            self.assertNotEqual(rows[distance]["gain_nats"], 0)
+        self.assertEqual(report["chance"], 1 / 60)
+
+    def test_a_seed_repeats_a_run_and_text_may_surround_the_facts(self):
+        flags = ("--sinks", 4, "--window", 60, "--trials", 5, "--distances", "20,90")
+        one = self.recall(MODEL, *flags)
+        self.assertEqual(one, self.recall(MODEL, *flags))
+        self.assertNotEqual(one["rows"], self.recall(MODEL, *flags, "--seed", 2)["rows"])
+        in_text = self.recall(MODEL, *flags, "--text", self.text)
+        self.assertEqual(in_text["filler"], str(self.text))
+        for row in one["rows"] + in_text["rows"]:
+            self.assertGreaterEqual(row["control_accuracy_95"][1], row["control_accuracy"])
+            self.assertLess(row["control_accuracy"], 0.2)  # the fact is random tokens
+
+    def test_table_and_page_show_the_figures_of_the_json(self):
+        page_path = self.folder / "page.html"
+        json_path = self.folder / "report.json"
+        table = run(EVAL, "recall", "--model", MODEL, "--window", 40, "--trials", 3, "--html", page_path, "--json",
+                    json_path).stdout
+        rows = json.loads(json_path.read_text())["rows"]
+        self.assertGreater({row["fact_in_window"] for row in rows}, {"inside"})
+        for row in rows:
+            self.assertRegex(table, rf"\n +{row['distance']}  {row['fact_in_window']} +{row['accuracy']:.3f} ")
+        charts = charts_of(page_of(page_path))
+        self.assertEqual(charts["gain"]["series"][0]["points"],
+                         [[row["distance"], row["gain_nats"], *row["gain_nats_95"]] for row in rows])
+        self.assertEqual(charts["accuracy"]["marks"], [{"x": 40, "label": "window"}])
+
+    def test_what_cannot_be_probed_is_an_error(self):
+        def error(*flags, code=1):
+            return run(EVAL, "recall", "--model", MODEL, *flags, code=code).stderr
+
+        self.assertIn("at 7 or more", error("--distances", "20,3"))
+        self.assertIn("--distances", error("--distances", "20,far", code=2))
+        self.assertIn("shorter --key-tokens", error("--key-tokens", 1000, "--value-tokens", 20))
+        self.assertIn("tokens, a stream of this window", error("--text", self.text))
+        error("--trials", 0, code=2)
+
+
 if __name__ == "__main__":
     unittest.main()
