@@ -197,4 +197,40 @@ CLI::App* add_recall(CLI::App& app, RecallOptions& options) {
   return command;
 }
 
+CLI::App* add_paper(CLI::App& app, PaperOptions& options) {
+  CLI::App* command = app.add_subcommand(
+      "paper", "Measure a plain against a layer-condensed cache on random weights: the paper's experiment");
+  options.run.weights = "q4";
+  options.run.cache_dtype = "f16";
+  add_run_options(*command, options.run, "--cache,--cache-dtype");
+  command->get_option("--weights")->check(CLI::IsMember({"bf16", "f16", "q8", "q4"}));
+  command
+      ->add_option(
+          "--random", options.shapes,
+          "Shapes, each with the memory for weights and sessions: tinyllama, llama-7b, llama-30b or a "
+          "config.json")
+      ->delimiter(',')
+      ->capture_default_str();
+  command
+      ->add_option("--layer-types", options.layer_types,
+                   "As in config.json, plain, or w=N (N warmup layers); ratios are against the first")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--lengths", options.lengths, "Tokens of a session's prompt and answer")
+      ->capture_default_str();
+  command->add_option("--cache-sizes", options.cache_sizes, "Sinks and window of an endless stream, together")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  command
+      ->add_option("--steps", options.steps, "Timed at each of three places of the largest batch's answers")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--stream-steps", options.stream_steps, "Timed at each cache size")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  add_outputs(*command, options.outputs);
+  return command;
+}
+
 }  // namespace condensed::eval

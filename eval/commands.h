@@ -76,6 +76,17 @@ struct RecallOptions {
   ReportOutputs outputs;
 };
 
+struct PaperOptions {
+  RunOptions run;
+  std::vector<std::string> shapes = {"tinyllama=1GiB", "llama-7b=8GiB"};
+  std::vector<std::string> layer_types = {"plain", "w=2", "w=10"};
+  std::string lengths = "5+2043";                                        // prompt and generated tokens
+  std::vector<std::int64_t> cache_sizes = {256, 512, 1024, 2048, 4096};  // sinks and window
+  std::int64_t steps = 4;          // timed at each of three fill levels of the largest batch
+  std::int64_t stream_steps = 12;  // timed at each cache size
+  ReportOutputs outputs;
+};
+
 struct ThroughputOptions {
   RunOptions run;
   std::string random;       // a shape, instead of run.model
@@ -99,6 +110,7 @@ boost::json::object run_logits(const LogitsOptions& options);
 void run_perplexity(const PerplexityOptions& options);
 /// Their reports go where options.outputs say.
 void run_recall(const RecallOptions& options);
+void run_paper(const PaperOptions& options);
 /// Prints a table as it measures, unless options.json.
 boost::json::object run_throughput(const ThroughputOptions& options);
 

@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   PerplexityOptions perplexity;
   ThroughputOptions throughput;
   RecallOptions recall;
+  PaperOptions paper;
   add_logits(app, logits)->callback([&] { print(run_logits(logits)); });
   add_perplexity(app, perplexity)->callback([&] { run_perplexity(perplexity); });
   add_throughput(app, throughput)->callback([&] {
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
     }
   });
   add_recall(app, recall)->callback([&] { run_recall(recall); });
+  add_paper(app, paper)->callback([&] { run_paper(paper); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -74,9 +74,7 @@ std::string sandwich(int n_layers, const std::string& text) {
 
 }  // namespace
 
-std::shared_ptr<engine::Model> random_model(const std::string& shape, const std::string& layer_types,
-                                            const engine::WeightFormat& format,
-                                            std::unique_ptr<kernels::Backend> backend) {
+engine::ModelConfig random_model_config(const std::string& shape, const std::string& layer_types) {
   json::object config = config_of(shape);
   if (layer_types == "plain") {
     config.erase("layer_types");
@@ -88,8 +86,14 @@ std::shared_ptr<engine::Model> random_model(const std::string& shape, const std:
     config["layer_types"] = layer_types;
   }
   config.erase("quantization_config");
+  return engine::parse_model_config(config, shape);
+}
+
+std::shared_ptr<engine::Model> random_model(const std::string& shape, const std::string& layer_types,
+                                            const engine::WeightFormat& format,
+                                            std::unique_ptr<kernels::Backend> backend) {
   return engine::make_model(
-      shape, std::make_unique<engine::RandomWeights>(engine::parse_model_config(config, shape), format),
+      shape, std::make_unique<engine::RandomWeights>(random_model_config(shape, layer_types), format),
       std::move(backend));
 }
 

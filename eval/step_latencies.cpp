@@ -7,7 +7,8 @@
 
 namespace condensed::eval {
 
-StepLatencies::StepLatencies(std::vector<double> seconds) : sorted_s_(std::move(seconds)) {
+StepLatencies::StepLatencies(std::vector<double> seconds, double cpu_s)
+    : sorted_s_(std::move(seconds)), cpu_s_(cpu_s) {
   std::ranges::sort(sorted_s_);
 }
 
@@ -21,8 +22,9 @@ double StepLatencies::mean_s() const {
 }
 
 boost::json::object StepLatencies::to_json() const {
-  return {{"mean", mean_s() * 1e3},  {"p50", at_s(0.5) * 1e3},     {"p90", at_s(0.9) * 1e3},
-          {"p99", at_s(0.99) * 1e3}, {"p99.9", at_s(0.999) * 1e3}, {"max", sorted_s_.back() * 1e3}};
+  return {{"mean", mean_s() * 1e3},   {"p50", at_s(0.5) * 1e3},     {"p90", at_s(0.9) * 1e3},
+          {"p99", at_s(0.99) * 1e3},  {"p99.9", at_s(0.999) * 1e3}, {"max", sorted_s_.back() * 1e3},
+          {"cpu", mean_cpu_s() * 1e3}};
 }
 
 }  // namespace condensed::eval

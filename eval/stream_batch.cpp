@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <numeric>
 #include <span>
 
@@ -17,6 +18,12 @@ constexpr std::int64_t kFillRows = 64;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double process_cpu_s() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
 }  // namespace
@@ -108,6 +115,7 @@ StepLatencies StreamBatch::time_decoding(std::int64_t n_steps, std::int64_t n_wa
     decode();
   }
   Progress progress("steps", n_steps);
+  const double cpu_before_s = process_cpu_s();
   std::vector<double> steps_s;
   steps_s.reserve(static_cast<std::size_t>(n_steps));
   for (std::int64_t step = 0; step < n_steps; ++step) {
@@ -116,7 +124,7 @@ StepLatencies StreamBatch::time_decoding(std::int64_t n_steps, std::int64_t n_wa
     steps_s.push_back(seconds_since(start));
     progress.advance();
   }
-  return StepLatencies(std::move(steps_s));
+  return {std::move(steps_s), process_cpu_s() - cpu_before_s};
 }
 
 std::size_t StreamBatch::cache_bytes() const {

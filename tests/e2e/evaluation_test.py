@@ -195,5 +195,67 @@ class Recall(EvalTest):
         error("--trials", 0, code=2)
 
 
+class Paper(EvalTest):
+    def shape(self):
+        path = self.folder / "config.json"
+        path.write_text(json.dumps({"model_type": "llama", "vocab_size": 300, "hidden_size": 128, "intermediate_size": 200,
+                                    "num_hidden_layers": 8, "num_attention_heads": 4, "rms_norm_eps": 1e-5}))
+        return path
+
+    def test_the_condensed_cache_takes_less_memory_so_more_sessions_fit(self):
+        page_path = self.folder / "page.html"
+        json_path = self.folder / "report.json"
+        table = run(EVAL, "paper", "--random", f"{self.shape()}=3MiB", "--layer-types", "plain,w=2", "--lengths", "5+59",
+                    "--cache-sizes", "16,64", "--steps", 2, "--stream-steps", 3, "--json", json_path, "--html", page_path).stdout
+        report = json.loads(json_path.read_text())
+        plain, condensed = report["models"]
+        self.assertEqual((plain["owners"], condensed["owners"], plain["layers"]), (8, 3, 8))
+        self.assertEqual(plain["session_bytes"], 2 * 8 * 64 * 128 * 2)  # keys and values, f16
+        self.assertEqual(condensed["session_bytes"] * 8, plain["session_bytes"] * 3)
+        self.assertLess(condensed["weight_bytes"], plain["weight_bytes"])
+        for model in report["models"]:
+            self.assertEqual(model["batch"], ((3 << 20) - model["weight_bytes"]) // model["session_bytes"])
+            self.assertEqual(model["cache_bytes"], model["batch"] * model["session_bytes"])  # really allocated
+            self.assertGreater(model["resident_bytes"], model["cache_bytes"])
+            self.assertGreater(model["tokens_per_s"], 0)
+            self.assertGreater(model["tokens_per_cpu_s"], 0)
+            self.assertEqual([stream["session_bytes"] * 4 for stream in model["streams"]],
+                             [model["session_bytes"], model["session_bytes"] * 4])
+            self.assertRegex(table, rf"{model['owners']} of 8 .* {model['batch']} ")
+        self.assertGreater(condensed["batch"], plain["batch"] * 2)
+        charts = charts_of(page_of(page_path))
+        self.assertEqual(charts["batch-0"]["series"][0]["points"],
+                         [["plain", plain["batch"]], ["w=2", condensed["batch"]]])
+        self.assertEqual([[x, y] for x, y in charts["latency-0"]["series"][1]["points"]],
+                         [[stream["cache_size"], stream["step_ms"]["p50"]] for stream in condensed["streams"]])
+
+    def test_what_this_machine_has_no_memory_for_is_computed_only(self):
+        report = json.loads(run(EVAL, "paper", "--random", f"{self.shape()}=9000000GiB", "--layer-types", "plain",
+                                "--lengths", "5+59", "--json").stdout)
+        model = report["models"][0]
+        self.assertFalse(model["measured"])
+        self.assertIn("MiB available", model["why_not_measured"])
+        self.assertGreater(model["batch"], 10**9)
+        self.assertNotIn("tokens_per_s", model)
+
+    def test_what_does_not_fit_has_no_throughput(self):
+        result = run(EVAL, "paper", "--random", f"{self.shape()}=100KiB", "--layer-types", "plain", "--lengths", "5+59",
+                     "--cache-sizes", 16, "--stream-steps", 1)
+        self.assertIn("does not fit", result.stdout)
+
+    def test_what_cannot_be_measured_is_an_error_before_anything_is(self):
+        def error(*flags, code=1):
+            return run(EVAL, "paper", *flags, code=code).stderr
+
+        self.assertIn("expected SHAPE=MEMORY", error("--random", "tinyllama"))
+        self.assertIn("expected tinyllama", error("--random", "tinyllama=1GiB,tinylama=1GiB"))
+        self.assertIn("expected w=N", error("--layer-types", "plain,w=3"))
+        self.assertIn("as in 5+2043", error("--lengths", "2048"))
+        self.assertIn("too short", error("--lengths", "5+6"))
+        self.assertIn("more than the 4 sinks", error("--cache-sizes", "256,4"))
+        self.assertIn("cannot be written", error("--json", "/no/such/folder/report.json"))
+        error("--weights", "stored", code=2)
+
+
 if __name__ == "__main__":
     unittest.main()

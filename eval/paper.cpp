@@ -1,0 +1,169 @@
+// The experiment of the layer-condensed cache's paper (arXiv 2405.10637), on random weights: how many
+// sessions fit in a given memory and how fast they run, and what StreamingLLM costs on a plain and on a
+// condensed cache.
+
+#include "eval/paper.h"
+
+#include <algorithm>
+#include <iostream>
+#include <limits>
+#include <memory>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include "engine/input_error.h"
+#include "eval/host_machine.h"
+#include "eval/paper_plan.h"
+#include "eval/random_model.h"
+#include "eval/report_sections.h"
+#include "eval/stream_batch.h"
+#include "kernels/make_backend.h"
+
+namespace condensed::eval {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::int64_t kSinks = kDefaultSinks;
+constexpr std::int64_t kWarmupSteps = 1;
+// For activations, which grow with the batch, and whatever else runs.
+constexpr std::int64_t kMemoryToSpare = std::int64_t{1} << 30;
+
+/// Checked before anything is measured, which takes minutes.
+struct Experiment {
+  Lengths lengths;
+  std::vector<PaperShape> shapes;
+  engine::WeightFormat weights;
+};
+
+Experiment checked(const PaperOptions& options) {
+  Experiment experiment{.lengths = parse_lengths(options.lengths),
+                        .weights = engine::parse_weight_format(options.run.weights).value()};
+  if (experiment.lengths.generated < 3 * (options.steps + kWarmupSteps)) {
+    throw engine::InputError(
+        "lengths " + options.lengths + ": " + std::to_string(options.steps) +
+        " steps are timed at three places of what is generated, which is too short for that");
+  }
+  for (const std::int64_t size : options.cache_sizes) {
+    if (size <= kSinks) {
+      throw engine::InputError("cache size " + std::to_string(size) + ": expected more than the " +
+                               std::to_string(kSinks) + " sinks in it");
+    }
+  }
+  for (const std::string& text : options.shapes) {
+    experiment.shapes.push_back(parse_paper_shape(text));
+    for (const std::string& layer_types : options.layer_types) {
+      random_model_config(experiment.shapes.back().shape, layer_types);
+    }
+  }
+  return experiment;
+}
+
+void say(const std::string& what) {
+  if (::isatty(STDERR_FILENO) == 1) {
+    std::cerr << what << std::endl;
+  }
+}
+
+/// Tokens/s while a batch generates: a step takes longer the more is cached, so it is timed at the beginning,
+/// in the middle and at the end, where the memory is what was computed, and averaged by Simpson's rule.
+void measure_batch(engine::Model& model, const PaperOptions& options, const Lengths& lengths,
+                   json::object& row) {
+  const std::int64_t batch = row.at("batch").as_int64();
+  StreamBatch streams(model, options.run.prompt(), options.run.cache(), batch, {0, lengths.total()});
+  const std::int64_t n_steps = options.steps + kWarmupSteps;
+  std::vector<StepLatencies> fills;
+  for (const std::int64_t n_cached :
+       {lengths.prompt, lengths.prompt + lengths.generated / 2, lengths.total() - n_steps}) {
+    streams.fill_to(n_cached);
+    fills.push_back(streams.time_decoding(options.steps, kWarmupSteps));
+  }
+  row["cache_bytes"] = streams.cache_bytes();
+  row["resident_bytes"] = resident_memory_bytes();
+  row["step_ms"] = json::object{
+      {"start", fills[0].to_json()}, {"middle", fills[1].to_json()}, {"end", fills[2].to_json()}};
+  const auto simpson = [&](auto&& seconds_of) {
+    return (seconds_of(fills[0]) + 4 * seconds_of(fills[1]) + seconds_of(fills[2])) / 6;
+  };
+  const auto n = static_cast<double>(batch);
+  row["tokens_per_s"] = n / simpson([](const StepLatencies& steps) { return steps.at_s(0.5); });
+  row["tokens_per_cpu_s"] = n / simpson([](const StepLatencies& steps) { return steps.mean_cpu_s(); });
+}
+
+/// One endless stream with a full window.
+json::object measure_stream(engine::Model& model, const PaperOptions& options, std::int64_t cache_size) {
+  StreamBatch stream(model, options.run.prompt(), options.run.cache(), 1, {kSinks, cache_size - kSinks});
+  stream.fill();
+  const StepLatencies latencies = stream.time_decoding(options.stream_steps, kWarmupSteps);
+  return {{"cache_size", cache_size},
+          {"step_ms", latencies.to_json()},
+          {"session_bytes", stream.cache_bytes()},
+          {"memory_bytes", model.weights.bytes() + stream.cache_bytes()}};
+}
+
+/// One model: the batch that fits, and its streams. Neither is measured when this machine lacks the memory.
+json::object measure_model(const PaperOptions& options, const Experiment& experiment, const PaperShape& shape,
+                           const std::string& layer_types) {
+  const auto config = random_model_config(shape.shape, layer_types);
+  const cache::CacheShape cached = cache_shape(config, options.run.cache());
+  const std::size_t weights = weight_bytes(config, experiment.weights);
+  const std::size_t session = cache::CondensedCache::bytes_when_full(cached, {0, experiment.lengths.total()});
+  const std::int64_t batch = largest_batch(shape.memory_bytes, weights, session);
+  json::object row{{"shape", shape.shape},
+                   {"layer_types", layer_types},
+                   {"layers", config.n_layers},
+                   {"owners", cached.n_owners},
+                   {"weight_bytes", weights},
+                   {"session_bytes", session},
+                   {"memory_bytes", shape.memory_bytes},
+                   {"batch", batch}};
+  const std::int64_t needed =
+      static_cast<std::int64_t>(weights + static_cast<std::size_t>(batch) * session) + kMemoryToSpare;
+  const std::int64_t available = available_memory_bytes();
+  row["measured"] = available >= needed;
+  row["streams"] = json::array();
+  if (available < needed) {
+    row["why_not_measured"] = "needs " + std::to_string(needed >> 20) + " MiB, the machine has " +
+                              std::to_string(available >> 20) + " MiB available";
+    return row;
+  }
+  say(shape.shape + ", " + layer_types + ": a batch of " + std::to_string(batch));
+  const auto model = random_model(shape.shape, layer_types, experiment.weights,
+                                  kernels::make_backend(options.run.kernels, options.run.threads));
+  row["backend"] = model->backend->name();
+  if (batch > 0) {
+    measure_batch(*model, options, experiment.lengths, row);
+  }
+  for (const std::int64_t cache_size : options.cache_sizes) {
+    row["streams"].as_array().push_back(measure_stream(*model, options, cache_size));
+  }
+  return row;
+}
+
+}  // namespace
+
+void run_paper(const PaperOptions& options) {
+  const Experiment experiment = checked(options);
+  check_outputs(options.outputs);
+  json::object report{{"lengths", options.lengths},
+                      {"weights", options.run.weights},
+                      {"cache_dtype", options.run.cache_dtype},
+                      {"timed_steps", options.steps},
+                      {"timed_stream_steps", options.stream_steps},
+                      {"sinks", kSinks},
+                      {"machine", describe_machine()}};
+  json::array models;
+  for (const PaperShape& shape : experiment.shapes) {
+    for (const std::string& layer_types : options.layer_types) {
+      models.push_back(measure_model(options, experiment, shape, layer_types));
+    }
+  }
+  report["models"] = std::move(models);
+  report["load_at_end"] = load_of_last_minute();
+  show_paper(options, report);
+  write_json(options.outputs, report);
+}
+
+}  // namespace condensed::eval
