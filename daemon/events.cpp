@@ -48,6 +48,52 @@ json::object session_fields(const engine::SessionInfo& info, std::int64_t attach
   return fields;
 }
 
+/// The settings that bear on what clients can measure.
+json::object settings_fields(const Settings& settings) {
+  json::object fields;
+  for (const Setting& setting : all_settings()) {
+    if (setting.told_to_clients()) {
+      std::visit([&](auto member) { fields[setting.key] = settings.*member; }, setting.target);
+    }
+  }
+  return fields;
+}
+
+json::object counts_fields(const engine::ResourceUse::Counts& counts) {
+  return {{"cpu_ms", milliseconds(counts.cpu)},
+          {"page_faults_minor", counts.page_faults_minor},
+          {"page_faults_major", counts.page_faults_major},
+          {"preemptions", counts.preemptions}};
+}
+
+json::object account_fields(const engine::StepAccount& account) {
+  json::object fields{{"interval_ms", milliseconds(account.interval)},
+                      {"step_ms", milliseconds(account.step)},
+                      {"other_steps_ms", milliseconds(account.other_steps)},
+                      {"between_steps_ms", milliseconds(account.between_steps)},
+                      {"commands_ms", milliseconds(account.commands)},
+                      {"preparing_ms", milliseconds(account.preparing)},
+                      {"idle_ms", milliseconds(account.idle)},
+                      {"held_ms", milliseconds(account.held)},
+                      {"queued_ms", milliseconds(account.queued)},
+                      {"starting_ms", milliseconds(account.starting)},
+                      {"waking_ms", milliseconds(account.waking)},
+                      {"input_tokens", account.input_tokens},
+                      {"steps", account.steps},
+                      {"sessions", account.sessions},
+                      {"decode_rows", account.decode_rows},
+                      {"prompt_rows", account.prompt_rows},
+                      {"passes", account.passes},
+                      {"snapshots_under_way", account.snapshots_under_way},
+                      {"snapshots_copied", account.snapshots_copied},
+                      {"sessions_woken", account.sessions_woken}};
+  for (auto& [key, value] : counts_fields(account.use.process)) {
+    fields[key] = value;
+  }
+  fields["engine_thread"] = counts_fields(account.use.thread);
+  return fields;
+}
+
 json::object opened_fields(std::string_view event, const engine::SessionInfo& info) {
   return {
       {"event", event},        {"session", info.session.name},    {"existed", info.existed},
@@ -92,6 +138,9 @@ std::string token_event(std::string_view session, const engine::GeneratedToken& 
     }
     event["top"] = std::move(top);
   }
+  if (token.account) {
+    event["account"] = account_fields(*token.account);
+  }
   return line(event);
 }
 
@@ -130,30 +179,39 @@ std::string stat_event(const engine::SessionInfo& info, std::int64_t attached) {
 }
 
 std::string stat_event(const engine::EngineInfo& info, const DaemonInfo& daemon) {
-  return line({{"event", "stat"},
-               {"version", CONDENSED_VERSION},
-               {"model", info.model},
-               {"backend", info.backend},
-               {"n_layers", info.n_layers},
-               {"n_owners", info.n_owners},
-               {"vocab_size", info.vocab_size},
-               {"weight_bytes", info.weight_bytes},
-               {"cache_dtype", name_of(info.cache_dtype)},
-               {"cache_bytes_per_token", info.cache_bytes_per_token},
-               {"sessions", info.sessions},
-               {"asleep", info.asleep},
-               {"max_sessions", info.max_sessions},
-               {"max_resident_sessions", info.max_resident_sessions},
-               {"max_cache_bytes", info.max_cache_bytes},
-               {"generating", info.generating},
-               {"cache_bytes", info.cache_bytes},
-               {"steps", info.steps},
-               {"tokens_read", info.tokens_read},
-               {"tokens_generated", info.tokens_generated},
-               {"evictions", info.evictions},
-               {"uptime_s", info.uptime_s},
-               {"connections", daemon.connections},
-               {"resident_bytes", daemon.resident_bytes}});
+  json::object event{{"event", "stat"},
+                     {"version", CONDENSED_VERSION},
+                     {"model", info.model},
+                     {"backend", info.backend},
+                     {"n_layers", info.n_layers},
+                     {"n_owners", info.n_owners},
+                     {"vocab_size", info.vocab_size},
+                     {"weight_bytes", info.weight_bytes},
+                     {"cache_dtype", name_of(info.cache_dtype)},
+                     {"cache_bytes_per_token", info.cache_bytes_per_token},
+                     {"sessions", info.sessions},
+                     {"asleep", info.asleep},
+                     {"resident", info.resident},
+                     {"max_sessions", info.max_sessions},
+                     {"max_resident_sessions", info.max_resident_sessions},
+                     {"max_cache_bytes", info.max_cache_bytes},
+                     {"generating", info.generating},
+                     {"waiting", info.waiting},
+                     {"cache_bytes", info.cache_bytes},
+                     {"steps", info.steps},
+                     {"step_sessions", info.step_sessions},
+                     {"step_time_s", std::chrono::duration<double>(info.in_steps).count()},
+                     {"tokens_read", info.tokens_read},
+                     {"tokens_generated", info.tokens_generated},
+                     {"evictions", info.evictions},
+                     {"uptime_s", info.uptime_s},
+                     {"connections", daemon.connections},
+                     {"resident_bytes", daemon.resident_bytes},
+                     {"threads", daemon.threads}};
+  if (daemon.settings != nullptr) {
+    event["settings"] = settings_fields(*daemon.settings);
+  }
+  return line(event);
 }
 
 std::string list_event(const std::vector<engine::SessionInfo>& sessions,

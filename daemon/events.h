@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/settings.h"
 #include "engine/engine.h"
 
 /// The daemon's side of docs/protocol.md: each function gives one line, with its end.
@@ -15,6 +16,8 @@ namespace condensed::daemon {
 struct DaemonInfo {
   std::int64_t connections = 0;
   std::int64_t resident_bytes = 0;
+  std::int64_t threads = 0;            // that compute
+  const Settings* settings = nullptr;  // those in force; null: none are told
 };
 
 /// What an error is about, beside its code.

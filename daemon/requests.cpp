@@ -2,6 +2,8 @@
 
 #include <array>
 #include <charconv>
+#include <chrono>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -19,7 +21,8 @@ constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopBytes = 256;
 constexpr std::size_t kMaxDepth = 16;
-constexpr std::size_t kMaxIdBytes = 256;  // it comes back with every token
+constexpr double kMostAccountAboveMs = 86'400'000;  // a day
+constexpr std::size_t kMaxIdBytes = 256;            // it comes back with every token
 
 std::optional<engine::Input> take_input(RequestFields& fields) {
   std::optional<std::string> text = fields.string("text");
@@ -105,6 +108,9 @@ GenerateOp parse_generate(RequestFields& fields) {
   engine::GenerateRequest& request = op.generate;
   engine::SamplingOptions& sampling = request.sampling;
   request.session.name = fields.required_session_name();
+  if (const auto above_ms = fields.number("account_above_ms", 0, kMostAccountAboveMs)) {
+    request.account_above = std::chrono::nanoseconds(std::llround(*above_ms * 1e6));
+  }
   request.resume = fields.boolean("resume").value_or(false);
   if (request.resume) {  // with the options it began with: others are refused as unknown
     op.detached = fields.boolean("detached").value_or(false);

@@ -10,6 +10,7 @@
 #include "daemon/log_fields.h"
 #include "daemon/process_metrics.h"
 #include "daemon/server.h"
+#include "kernels/cpu/thread_team.h"
 
 namespace condensed::daemon {
 
@@ -20,6 +21,14 @@ namespace {
 constexpr std::int64_t kRetryWhenAnsweredMs = 50;
 constexpr std::int64_t kRetryWhenImportedMs = 1000;
 constexpr std::size_t kChunkBytes = 48 << 10;  // of an exported file in one event
+
+/// set: the setting `threads`.
+std::int64_t threads_that_compute(std::string_view backend, std::int64_t set) {
+  if (backend == "reference") {
+    return 1;
+  }
+  return set > 0 ? set : kernels::available_processors();
+}
 }  // namespace
 
 void Server::handle_line(const ConnectionPtr& connection, std::string_view line) {
@@ -215,7 +224,9 @@ void Server::handle(const Caller& caller, StatOp op) {
   }
   engine_.stat_engine(reply_to<engine::EngineInfo>(caller, {}, [this, caller](const auto& info) {
     const DaemonInfo daemon{.connections = static_cast<std::int64_t>(connections_.size()),
-                            .resident_bytes = resident_bytes()};
+                            .resident_bytes = resident_bytes(),
+                            .threads = threads_that_compute(info.backend, settings_.threads),
+                            .settings = &settings_};
     caller.send(stat_event(info, daemon));
   }));
 }

@@ -1,6 +1,7 @@
 #include "daemon/settings.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <sstream>
 #include <unistd.h>
@@ -116,6 +117,13 @@ std::string Setting::flag() const {
   std::string out = "--" + std::string(key);
   std::replace(out.begin(), out.end(), '_', '-');
   return out;
+}
+
+bool Setting::told_to_clients() const {
+  constexpr std::array<std::string_view, 9> kNotTold{
+      "model",       "socket",         "socket_mode",         "socket_owner", "socket_group",
+      "admin_group", "metrics_socket", "metrics_socket_mode", "state_dir"};
+  return std::find(kNotTold.begin(), kNotTold.end(), key) == kNotTold.end();
 }
 
 const std::vector<Setting>& all_settings() {

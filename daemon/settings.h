@@ -74,6 +74,8 @@ struct Setting {
   bool reloadable = false;                                  // can change while the daemon runs
 
   std::string flag() const;
+  /// Whether any client may see its value: not what paths, users and groups are called.
+  bool told_to_clients() const;
 };
 
 /// The one list of them.

@@ -19,6 +19,7 @@
 #include "engine/sampling.h"
 #include "engine/session_id.h"
 #include "engine/snapshot_policy.h"
+#include "engine/step_account.h"
 
 namespace condensed::engine {
 
@@ -122,15 +123,18 @@ struct EngineInfo {
   std::size_t cache_bytes_per_token = 0;
   std::int64_t sessions = 0;  // those asleep included
   std::int64_t asleep = 0;
+  std::int64_t resident = 0;  // in memory, those generating included
   std::int64_t max_sessions = 0;
   std::int64_t max_resident_sessions = 0;
   std::size_t max_cache_bytes = 0;
-  std::int64_t generating = 0;  // sessions with a generation under way
-  std::int64_t waiting = 0;     // sessions that had tokens to run but found no room in the latest step
-  std::size_t cache_bytes = 0;  // all sessions, allocated now
-  std::int64_t steps = 0;
-  std::int64_t tokens_read = 0;       // prompt tokens since start
-  std::int64_t tokens_generated = 0;  // since start
+  std::int64_t generating = 0;     // sessions with a generation under way
+  std::int64_t waiting = 0;        // sessions that had tokens to run but found no room in the latest step
+  std::size_t cache_bytes = 0;     // all sessions, allocated now
+  std::int64_t steps = 0;          // since start
+  std::int64_t step_sessions = 0;  // that took part in steps, summed over these
+  std::chrono::nanoseconds in_steps{};  // duration of all steps
+  std::int64_t tokens_read = 0;         // prompt tokens since start
+  std::int64_t tokens_generated = 0;    // since start
   std::int64_t evictions = 0;
   double uptime_s = 0;
 };
@@ -157,6 +161,7 @@ struct ExportedSession {
 
 struct GenerateRequest {
   SessionId session;
+  std::optional<std::chrono::nanoseconds> account_above;  // tokens slower than that come with their account
   bool resume = false;  // go on with the generation that was interrupted; what follows is not looked at
   std::optional<std::int64_t> max_tokens;  // absent: endless, past every end-of-sequence token
   bool ignore_eos = false;
@@ -171,6 +176,7 @@ struct GeneratedToken {
   std::string text;           // what can be shown now: valid UTF-8, empty while a character is incomplete
   std::optional<float> logprob;
   std::vector<std::pair<TokenLogprob, std::string>> top;  // likeliest first, each with its text
+  std::optional<StepAccount> account;                     // of a slow one, if asked for
 };
 
 enum class FinishReason : std::uint8_t { length, stop, eos, cancelled, closed, shutdown };

@@ -227,14 +227,22 @@ void Engine::Loop::generate(GenerateRequest request, std::shared_ptr<GenerationL
   if (!entry) {
     return reply(unknown_session(request.session));
   }
+  std::optional<TokenAccountant> accountant;
+  if (request.account_above) {
+    accountant.emplace(ledger_, *request.account_above, arrival, Clock::now());
+  }
+  const bool in_memory = entry->where == SessionEntry::Where::resident;
   with_session(entry, reply,
                [this, entry, request = std::move(request), listener = std::move(listener), arrival,
-                reply](Session& session) mutable {
+                accountant, in_memory, reply](Session& session) mutable {
+                 if (accountant) {
+                   accountant->started(Clock::now(), !in_memory);
+                 }
                  if (std::optional<Error> refused = refuse(session, request)) {
                    return reply(std::move(*refused));
                  }
                  try {
-                   session.start(std::move(request), std::move(listener), seeds_(), arrival);
+                   session.start(std::move(request), std::move(listener), seeds_(), arrival, accountant);
                  } catch (const InputError& error) {
                    return reply(Error{ErrorCode::bad_request, error.what()});
                  }
@@ -336,11 +344,14 @@ EngineInfo Engine::Loop::stat_engine() const {
   info.cache_bytes_per_token = transformer_.cache_shape().bytes_per_token();
   info.sessions = static_cast<std::int64_t>(table_.all().size());
   info.asleep = table_.n_asleep();
+  info.resident = static_cast<std::int64_t>(table_.residents().size());
   info.max_sessions = options_.max_sessions;
   info.max_resident_sessions = options_.max_resident_sessions;
   info.max_cache_bytes = options_.max_cache_bytes;
   info.waiting = n_waiting_;
   info.steps = steps_;
+  info.step_sessions = step_sessions_;
+  info.in_steps = in_steps_;
   info.tokens_read = tokens_read_;
   info.tokens_generated = tokens_generated_;
   info.evictions = evictions_;

@@ -13,7 +13,7 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
       input_budget_(options.max_total_waiting_input_bytes),
       transformer_(*model_, options.max_batch_rows, options.cache_dtype),
       seeds_(std::random_device{}()),
-      table_(*model_, transformer_.cache_shape(), options_, [this](std::function<void()> run) {
+      table_(*model_, transformer_.cache_shape(), options_, ledger_, [this](std::function<void()> run) {
         enqueue_always([run = std::move(run)](Loop&) { run(); });
       }) {
   if (options_.observer == nullptr) {
@@ -75,7 +75,9 @@ void Engine::Loop::run() {
   std::optional<Clock::time_point> due;
   do {
     run_commands(worked ? Clock::now() : due.value_or(Clock::time_point::max()));
-    due = table_.maintain(Clock::now());
+    const auto now = Clock::now();
+    ledger_.turn_to(Work::preparing, now);
+    due = table_.maintain(now);
     worked = step();
     beat();
   } while (!stopping());
@@ -104,10 +106,16 @@ void Engine::Loop::run_commands(Clock::time_point until) {
   {
     std::unique_lock lock(mutex_);
     const auto called = [this] { return (stopping_ && !ending_) || woken_ || !commands_.empty(); };
-    if (until == Clock::time_point::max()) {
-      wakeup_.wait(lock, called);
-    } else if (until > Clock::now()) {  // a wait for the past is a system call, and a turn of the scheduler
-      wakeup_.wait_until(lock, until, called);
+    const auto now = Clock::now();
+    ledger_.turn_to(Work::commands, now);
+    if (until > now && !called()) {  // a wait for the past is a system call, and a turn of the scheduler
+      ledger_.turn_to(Work::idle, now);
+      if (until == Clock::time_point::max()) {
+        wakeup_.wait(lock, called);
+      } else {
+        wakeup_.wait_until(lock, until, called);
+      }
+      ledger_.turn_to(Work::commands, Clock::now());
     }
     woken_ = false;
     commands.swap(commands_);
@@ -163,6 +171,7 @@ void Engine::Loop::end_sessions() {
 /// While any session decodes, prompts get one chunk's worth of rows, so that its next token is never far. A
 /// chunk that does not fit waits for its turn.
 void Engine::Loop::choose_slices() {
+  using Turn = TokenAccountant::Turn;
   slices_.clear();
   runners_.clear();
   n_waiting_ = 0;
@@ -185,14 +194,17 @@ void Engine::Loop::choose_slices() {
     const EntryPtr& entry = residents[(next_turn_ + turn) % n_sessions];
     const std::int64_t runnable = entry->session->runnable();
     if (runnable == 0) {
+      entry->session->take_turn(entry->session->held() ? Turn::held : Turn::runs);
       continue;
     }
     const std::int64_t n = planner_->slice_tokens(runnable, n_busy - 1);
     if (n > rows_left || (n > 1 && n > prompt_rows_left)) {
       first_waiting = std::min(first_waiting, turn);
       ++n_waiting_;
+      entry->session->take_turn(Turn::queued);
       continue;
     }
+    entry->session->take_turn(Turn::runs);
     slices_.push_back(entry->session->slice(n));
     runners_.push_back(entry);
     rows_left -= n;
@@ -211,6 +223,18 @@ std::int64_t Engine::Loop::runners_evictions() const {
   return evictions;
 }
 
+/// What the step has in it, before it has run.
+StepReport Engine::Loop::chosen_rows() const {
+  StepReport report{.sessions = static_cast<std::int64_t>(slices_.size())};
+  for (const Slice& slice : slices_) {
+    const auto n = static_cast<std::int64_t>(slice.tokens.size());
+    const std::int64_t predicting = slice.logits_for == LogitsFor::none ? 0 : 1;
+    report.decode_rows += predicting;
+    report.prompt_rows += n - predicting;
+  }
+  return report;
+}
+
 /// False: nothing to do.
 bool Engine::Loop::step() {
   choose_slices();
@@ -218,12 +242,14 @@ bool Engine::Loop::step() {
     return false;
   }
   const Clock::time_point began = Clock::now();
+  ledger_.begin_step(began);
   const std::int64_t evictions_before = runners_evictions();
   transformer_.run(slices_, options_.prompt);
   ++steps_;
-  StepReport report{.sessions = static_cast<std::int64_t>(slices_.size()),
-                    .passes = transformer_.passes(),
-                    .evictions = runners_evictions() - evictions_before};
+  StepReport report = chosen_rows();
+  report.passes = transformer_.passes();
+  report.evictions = runners_evictions() - evictions_before;
+  ledger_.ran(report);
   std::int64_t longest_read = 0;
   if (slices_.size() == 1) {
     planner_->observe(static_cast<std::int64_t>(slices_.front().tokens.size()), transformer_.passes());
@@ -234,8 +260,6 @@ bool Engine::Loop::step() {
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     const bool predicts = slices_[i].logits_for != LogitsFor::none;
     const auto n = static_cast<std::int64_t>(slices_[i].tokens.size());
-    report.decode_rows += predicts ? 1 : 0;
-    report.prompt_rows += predicts ? n - 1 : n;
     longest_read = std::max(longest_read, predicts ? n - 1 : n);
     runners_[i]->session->advance(n, predicts ? logits.first(vocab) : std::span<const float>());
     table_.progressed(runners_[i], now);
@@ -244,7 +268,11 @@ bool Engine::Loop::step() {
   tokens_generated_ += report.decode_rows;
   tokens_read_ += report.prompt_rows;
   evictions_ += report.evictions;
-  report.duration = Clock::now() - began;
+  const Clock::time_point ended = Clock::now();
+  ledger_.turn_to(Work::commands, ended);
+  report.duration = ended - began;
+  step_sessions_ += report.sessions;
+  in_steps_ += report.duration;
   pace_.observe(report.duration, longest_read, report.prompt_rows);
   options_.observer->on_step(report);
   return true;

@@ -18,6 +18,7 @@
 #include "engine/session.h"
 #include "engine/session_table.h"
 #include "engine/transformer.h"
+#include "engine/work_ledger.h"
 
 namespace condensed::engine {
 
@@ -92,6 +93,7 @@ class Engine::Loop {
   void beat();
   bool step();
   void choose_slices();
+  StepReport chosen_rows() const;
   std::int64_t runners_evictions() const;
   void drain();
   void stop_generation(Session& session);
@@ -141,6 +143,8 @@ class Engine::Loop {
   std::vector<EntryPtr> runners_;  // their sessions
   std::int64_t n_waiting_ = 0;     // sessions that found no room in it
   std::int64_t steps_ = 0;
+  std::int64_t step_sessions_ = 0;
+  std::chrono::nanoseconds in_steps_{};
   std::int64_t tokens_read_ = 0;
   std::int64_t tokens_generated_ = 0;
   std::int64_t evictions_ = 0;
@@ -154,6 +158,7 @@ class Engine::Loop {
   bool stopping_ = false;          // guarded by mutex_
   bool ending_ = false;            // on the engine's thread: waits are for what is under way only
   std::mutex join_mutex_;
+  WorkLedger ledger_{started_};
   SessionTable table_;  // after what its thread posts to
   std::thread thread_;
 };

@@ -121,7 +121,7 @@ void Session::append(Input input, Reply<AppendResult> reply) {
 }
 
 void Session::start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
-                    Clock::time_point arrival) {
+                    Clock::time_point arrival, std::optional<TokenAccountant> accountant) {
   assert(!generating() && (!request.resume || interrupted()));
   const bool resume = request.resume;
   GenerationState state;
@@ -142,6 +142,7 @@ void Session::start(GenerateRequest request, std::shared_ptr<GenerationListener>
                                  .listener = std::move(listener),
                                  .sampler = std::move(sampler),
                                  .stop = std::move(stop),
+                                 .accountant = accountant,
                                  .arrival = arrival,
                                  .n_tokens = state.n_tokens,
                                  .n_earlier = state.n_tokens});
@@ -306,6 +307,9 @@ void Session::advance(std::int64_t n, std::span<const float> logits) {
   unread_.erase(unread_.begin(), unread_.begin() + n);
   ++version_;
   answer_read_inputs();
+  if (generation_ && generation_->accountant) {
+    generation_->accountant->read_input(logits.empty() ? n : n - 1);
+  }
   if (!logits.empty()) {
     emit(logits);
   }
@@ -330,7 +334,7 @@ std::string Session::shown_alone(std::int32_t token) const {
   return is_valid_utf8(bytes) ? std::string(bytes) : "\uFFFD";
 }
 
-void Session::observe_token() {
+Clock::time_point Session::observe_token() {
   Generation& generation = *generation_;
   const Clock::time_point now = Clock::now();
   if (generation.n_tokens++ == generation.n_earlier) {
@@ -340,13 +344,17 @@ void Session::observe_token() {
     observer_.on_later_token(now - generation.latest_token);
   }
   generation.latest_token = now;
+  return now;
 }
 
 void Session::emit(std::span<const float> logits) {
   Generation& generation = *generation_;
   GeneratedToken out;
   out.token = generation.sampler.draw(logits);
-  observe_token();
+  const Clock::time_point now = observe_token();
+  if (generation.accountant) {
+    out.account = generation.accountant->token(now);
+  }
   out.position = cache_.position();
   if (const int n = generation.request.n_logprobs; n >= 0) {
     out.logprob = logprob_of(logits, out.token).logprob;

@@ -16,11 +16,10 @@
 #include "engine/sampler.h"
 #include "engine/session_snapshot.h"
 #include "engine/text_stream.h"
+#include "engine/token_accountant.h"
 #include "engine/transformer.h"
 
 namespace condensed::engine {
-
-using Clock = std::chrono::steady_clock;
 
 /// One stream: its cache, the tokens that wait to run through the model, and the generation under way.
 ///
@@ -61,8 +60,9 @@ class Session {
 
   /// Throws InputError for options out of range. The session must not be generating; request.resume needs
   /// interrupted().
+  /// accountant: gives the accounts of slow tokens.
   void start(GenerateRequest request, std::shared_ptr<GenerationListener> listener, std::uint64_t seed,
-             Clock::time_point arrival);
+             Clock::time_point arrival, std::optional<TokenAccountant> accountant = std::nullopt);
 
   /// Ends the generation, if one runs: on_done is called.
   void finish(FinishReason reason, std::string_view stop = {});
@@ -78,6 +78,14 @@ class Session {
 
   /// Tokenises waiting input until there is enough for a slice, and little more.
   void prepare(std::int64_t slice_tokens);
+  /// Whether the generation's reader lets no token come.
+  bool held() const { return generation_ && !generation_->listener->accepts_token(); }
+  /// For the accounts of slow tokens, if they are asked for: what becomes of the session in the next step.
+  void take_turn(TokenAccountant::Turn turn) {
+    if (generation_ && generation_->accountant) {
+      generation_->accountant->take_turn(turn);
+    }
+  }
   /// How many tokens may run now: 0 when the session rests. Never more than slice_tokens allows for prompts.
   std::int64_t runnable() const;
   /// The next `n` ≤ runnable() tokens.
@@ -101,6 +109,7 @@ class Session {
     std::shared_ptr<GenerationListener> listener;
     Sampler sampler;
     StopMatcher stop;
+    std::optional<TokenAccountant> accountant;
     Clock::time_point arrival;
     Clock::time_point first_token{};
     Clock::time_point latest_token{};
@@ -118,7 +127,7 @@ class Session {
   void answer_read_inputs();
   std::string shown_alone(std::int32_t token) const;
   void emit(std::span<const float> logits);
-  void observe_token();
+  Clock::time_point observe_token();
 
   Model& model_;
   EngineObserver& observer_;

@@ -56,6 +56,7 @@ void SessionTable::begin_saves() {
 
 void SessionTable::begin_save(const EntryPtr& entry) {
   ++saves_under_way_;
+  ledger_.snapshot_copied();
   entry->saving = true;
   auto snapshot = std::make_shared<const SessionSnapshot>(entry->session->snapshot());
   auto replies = std::exchange(entry->save_replies, {});
@@ -146,9 +147,11 @@ void SessionTable::read_file(const EntryPtr& entry, Reply<ExportedSession> reply
 void SessionTable::run_beside(std::vector<SessionId> ids, Urgency urgency,
                               std::function<std::function<void()>()> work) {
   ++work_beside_;
+  ledger_.job_begun();
   auto job = [this, work = std::move(work)] {
     post_([this, then = work()] {
       --work_beside_;
+      ledger_.job_ended();
       then();
     });
   };

@@ -25,10 +25,11 @@ Error session_closed(const SessionId& id) {
 }  // namespace
 
 SessionTable::SessionTable(Model& model, const cache::CacheShape& shape, const EngineOptions& options,
-                           Post post)
+                           WorkLedger& ledger, Post post)
     : model_(model),
       shape_(shape),
       options_(options),
+      ledger_(ledger),
       post_(std::move(post)),
       snapshot_model_{.fingerprint = fingerprint_of(model),
                       .shape = shape,
@@ -335,6 +336,7 @@ void SessionTable::loaded(const EntryPtr& entry, std::variant<SessionSnapshot, E
   }
   auto session = std::make_unique<Session>(model_, shape_, entry->id,
                                            std::move(std::get<SessionSnapshot>(result)), *options_.observer);
+  ledger_.session_woken();
   options_.observer->on_session_woken(Clock::now() - entry->waiting_since);
   entry->saved_version = session->version();
   make_resident(entry, std::move(session));

@@ -16,6 +16,7 @@
 #include "engine/session_snapshot.h"
 #include "engine/snapshot_folder.h"
 #include "engine/snapshot_thread.h"
+#include "engine/work_ledger.h"
 
 namespace condensed::engine {
 
@@ -67,9 +68,10 @@ class SessionTable {
   /// Runs something on the engine's thread; callable from any.
   using Post = std::function<void(std::function<void()>)>;
 
-  /// Finds the sessions of options.state_dir. Throws InputError when it cannot be used. model and options
-  /// must outlive the table; limits in options may change.
-  SessionTable(Model& model, const cache::CacheShape& shape, const EngineOptions& options, Post post);
+  /// Finds the sessions of options.state_dir. Throws InputError when it cannot be used. model, options and
+  /// ledger must outlive the table; limits in options may change.
+  SessionTable(Model& model, const cache::CacheShape& shape, const EngineOptions& options, WorkLedger& ledger,
+               Post post);
 
   const std::map<SessionId, EntryPtr>& all() const { return entries_; }
   EntryPtr find(const SessionId& id) const;
@@ -143,6 +145,7 @@ class SessionTable {
   Model& model_;
   cache::CacheShape shape_;
   const EngineOptions& options_;
+  WorkLedger& ledger_;
   Post post_;
   SnapshotModel snapshot_model_;
   std::unique_ptr<SnapshotFolder> folder_;  // null: sessions live in memory only

@@ -92,16 +92,57 @@ TEST(Events, StatAndListHaveTheKeysOfTheProtocol) {
               UnorderedElementsAre("event", "session", "user", "state", "generating", "interrupted", "sinks",
                                    "window", "position", "cached", "evictions", "waiting_tokens",
                                    "waiting_bytes", "cache_bytes", "cache_bytes_max", "idle_s", "attached"));
-  EXPECT_THAT(
-      keys(read(stat_event(engine::EngineInfo{}, {.connections = 2, .resident_bytes = 5}))),
-      UnorderedElementsAre("event", "version", "model", "backend", "n_layers", "n_owners", "vocab_size",
-                           "weight_bytes", "cache_dtype", "cache_bytes_per_token", "sessions", "asleep",
-                           "max_sessions", "max_resident_sessions", "max_cache_bytes", "generating",
-                           "cache_bytes", "steps", "tokens_read", "tokens_generated", "evictions", "uptime_s",
-                           "connections", "resident_bytes"));
+  EXPECT_THAT(keys(read(stat_event(engine::EngineInfo{}, {.connections = 2, .resident_bytes = 5}))),
+              UnorderedElementsAre("event", "version", "model", "backend", "n_layers", "n_owners",
+                                   "vocab_size", "weight_bytes", "cache_dtype", "cache_bytes_per_token",
+                                   "sessions", "asleep", "resident", "max_sessions", "max_resident_sessions",
+                                   "max_cache_bytes", "generating", "waiting", "cache_bytes", "steps",
+                                   "step_sessions", "step_time_s", "tokens_read", "tokens_generated",
+                                   "evictions", "uptime_s", "connections", "resident_bytes", "threads"));
   const json::object list = read(list_event({kInfo}, {3}));
   EXPECT_EQ(list.at("sessions").at(0).at("attached"), 3);
   EXPECT_EQ(read(list_event({}, {})).at("sessions"), json::array());
+}
+
+TEST(Events, StatTellsSettingsButNoPathsAndNoNames) {
+  Settings settings;
+  settings.model = "/home/someone/model";
+  settings.window = 77;
+  settings.prompt_tolerance = 0.5;
+  const json::object stat = read(stat_event(engine::EngineInfo{}, {.threads = 3, .settings = &settings}));
+  EXPECT_EQ(stat.at("threads"), 3);
+  const json::object& told = stat.at("settings").as_object();
+  EXPECT_EQ(told.at("window"), 77);
+  EXPECT_EQ(told.at("cache"), "f16");
+  EXPECT_EQ(told.at("prompt_tolerance"), 0.5);
+  EXPECT_EQ(told.size(), all_settings().size() - 9);
+  for (const char* key : {"model", "socket", "metrics_socket", "state_dir", "admin_group", "socket_owner",
+                          "socket_group", "socket_mode", "metrics_socket_mode"}) {
+    EXPECT_FALSE(told.contains(key)) << key;
+  }
+}
+
+TEST(Events, ASlowTokensAccountIsInMilliseconds) {
+  using std::chrono::microseconds;
+  engine::GeneratedToken token{.token = 5};
+  token.account = engine::StepAccount{.interval = microseconds(81500), .step = microseconds(80250)};
+  token.account->use.process.page_faults_major = 3;
+  token.account->use.thread.preemptions = 2;
+  const json::object event = read(token_event("a", token));
+  const json::object& account = event.at("account").as_object();
+  EXPECT_THAT(
+      keys(account),
+      UnorderedElementsAre("interval_ms", "step_ms", "other_steps_ms", "between_steps_ms", "commands_ms",
+                           "preparing_ms", "idle_ms", "held_ms", "queued_ms", "starting_ms", "waking_ms",
+                           "input_tokens", "steps", "sessions", "decode_rows", "prompt_rows", "passes",
+                           "snapshots_under_way", "snapshots_copied", "sessions_woken", "cpu_ms",
+                           "page_faults_minor", "page_faults_major", "preemptions", "engine_thread"));
+  EXPECT_EQ(account.at("interval_ms"), 81.5);
+  EXPECT_EQ(account.at("step_ms"), 80.25);
+  EXPECT_EQ(account.at("page_faults_major"), 3);
+  EXPECT_THAT(keys(account.at("engine_thread").as_object()),
+              UnorderedElementsAre("cpu_ms", "page_faults_minor", "page_faults_major", "preemptions"));
+  EXPECT_EQ(account.at("engine_thread").at("preemptions"), 2);
 }
 
 TEST(Events, StatSaysWhoseASessionIsAndWhereItIs) {

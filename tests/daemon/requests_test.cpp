@@ -1,5 +1,8 @@
 #include "daemon/requests.h"
 
+#include <chrono>
+#include <string>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -64,12 +67,32 @@ TEST(Requests, DetachingAndComingBack) {
               HasSubstr("from_position"));
 }
 
+TEST(Requests, AccountsAreAskedForInMilliseconds) {
+  EXPECT_FALSE(parsed<GenerateOp>(R"({"op":"generate","session":"a"})").generate.account_above);
+  EXPECT_EQ(
+      parsed<GenerateOp>(R"({"op":"generate","session":"a","account_above_ms":0.25})").generate.account_above,
+      std::chrono::microseconds(250));
+  EXPECT_EQ(
+      parsed<GenerateOp>(R"({"op":"generate","session":"a","account_above_ms":0})").generate.account_above,
+      std::chrono::nanoseconds(0));
+  for (const char* wrong : {"-1", "true", "\"20\"", "null", "86400001", "1e300"}) {
+    const std::string line =
+        R"({"op":"generate","session":"a","account_above_ms":)" + std::string(wrong) + "}";
+    EXPECT_EQ(refused(line).code, "bad_request");
+    EXPECT_THAT(refused(line).message,
+                HasSubstr("\"account_above_ms\": expected a number from 0 to 8.64e+07"));
+  }
+}
+
 TEST(Requests, ResumingTakesNoOtherOptions) {
   const auto op = parsed<GenerateOp>(R"({"op":"generate","session":"a","resume":true,"detached":true})");
   EXPECT_TRUE(op.generate.resume);
   EXPECT_TRUE(op.detached);
   EXPECT_FALSE(
       parsed<GenerateOp>(R"({"op":"generate","session":"a","resume":false,"top_k":1})").generate.resume);
+  EXPECT_EQ(parsed<GenerateOp>(R"({"op":"generate","session":"a","resume":true,"account_above_ms":2})")
+                .generate.account_above,
+            std::chrono::milliseconds(2));
   EXPECT_THAT(refused(R"({"op":"generate","session":"a","resume":true,"top_k":1})").message,
               HasSubstr("unknown key \"top_k\""));
 }
