@@ -28,6 +28,7 @@ struct GenerateFlags {
   std::vector<std::string> stop;
   std::vector<std::string> logit_bias;  // "ID=X"
   std::optional<std::int64_t> logprobs;
+  std::optional<double> account_above_ms;
   bool resume = false;  // the generation that was interrupted, with the options it began with
 };
 

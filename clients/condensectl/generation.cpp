@@ -99,6 +99,7 @@ json::object generate_request(const std::string& session, const GenerateFlags& f
   put(request, "penalty_window", flags.penalty_window);
   put(request, "seed", flags.seed);
   put(request, "logprobs", flags.logprobs);
+  put(request, "account_above_ms", flags.account_above_ms);
   if (flags.resume) {
     request["resume"] = true;
   }

@@ -59,6 +59,8 @@ void add_generate_flags(CLI::App& command, GenerateFlags& flags) {
   command.add_flag("--ignore-eos", flags.ignore_eos, "Go on past the end-of-sequence token");
   add_sampling_flags(command, flags);
   command.add_option("--seed", flags.seed, "The same seed gives the same text");
+  command.add_option("--account-above-ms", flags.account_above_ms,
+                     "With --json: where the time went, for tokens slower than this");
   command.add_option("--stop", flags.stop, "End before this text; may be given several times")
       ->allow_extra_args(false);
 }
