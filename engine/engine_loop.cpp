@@ -3,9 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/failpoints.h"
 #include "engine/input_error.h"
 
 namespace condensed::engine {
+
+namespace {
+
+/// Where tests may plant a delay; nothing in a build that is not made for them.
+void pass([[maybe_unused]] Failpoint point, [[maybe_unused]] std::int64_t step) {
+#ifdef CONDENSED_FAILPOINTS
+  static const Failpoints kPlanted = Failpoints::from_environment();
+  kPlanted.pass(point, step);
+#endif
+}
+
+}  // namespace
 
 Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     : model_(std::move(model)),
@@ -16,6 +29,7 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
       table_(*model_, transformer_.cache_shape(), options_, ledger_, [this](std::function<void()> run) {
         enqueue_always([run = std::move(run)](Loop&) { run(); });
       }) {
+  pass(Failpoint::start, 0);
   if (options_.observer == nullptr) {
     options_.observer = &silent_;
   }
@@ -241,8 +255,10 @@ bool Engine::Loop::step() {
   if (slices_.empty()) {
     return false;
   }
+  pass(Failpoint::between_steps, steps_ + 1);
   const Clock::time_point began = Clock::now();
   ledger_.begin_step(began);
+  pass(Failpoint::step, steps_ + 1);
   const std::int64_t evictions_before = runners_evictions();
   transformer_.run(slices_, options_.prompt);
   ++steps_;
