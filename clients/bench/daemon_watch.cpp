@@ -41,9 +41,9 @@ asio::awaitable<void> DaemonWatch::connect() {
   client_ = run_.connect();
   co_await run_.find_out_accounts(client_);
   const json::object now = co_await stat();
-  for (const char* key :
-       {"version", "model", "backend", "n_layers", "n_owners", "vocab_size", "weight_bytes", "cache_dtype",
-        "cache_bytes_per_token", "max_sessions", "max_resident_sessions", "max_cache_bytes"}) {
+  for (const char* key : {"version", "model", "backend", "n_layers", "n_owners", "vocab_size", "weight_bytes",
+                          "cache_dtype", "cache_bytes_per_token", "max_sessions", "max_resident_sessions",
+                          "max_cache_bytes", "threads", "settings"}) {
     if (const json::value* const value = now.if_contains(key)) {
       settings_[key] = *value;
     }

@@ -36,6 +36,9 @@ class Scenario {
 
 std::unique_ptr<Scenario> make_stream_scenario();
 std::unique_ptr<Scenario> make_prefill_scenario();
+std::unique_ptr<Scenario> make_conversation_scenario();
+std::unique_ptr<Scenario> make_arrivals_scenario();
+std::unique_ptr<Scenario> make_churn_scenario();
 
 /// All of them, in the order in which they are listed.
 std::vector<std::unique_ptr<Scenario>> all_scenarios();

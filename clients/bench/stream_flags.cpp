@@ -22,6 +22,10 @@ void StreamFlags::add_to(CLI::App& command) {
       ->check(CLI::Range(std::int64_t{0}, kMost))
       ->capture_default_str();
   command.add_option("--prompt", prompt, "Text that each session begins with");
+  add_session_flags(command);
+}
+
+void StreamFlags::add_session_flags(CLI::App& command) {
   command.add_option("--sinks", session.sinks, "Attention sinks of the sessions");
   command.add_option("--window", session.window, "Window of the sessions, in tokens");
   ctl::add_sampling_flags(command, sampling);
@@ -51,13 +55,18 @@ json::object StreamFlags::generate_fields(std::uint64_t seed, std::optional<std:
   return fields;
 }
 
-json::object StreamFlags::settings() const {
+json::object StreamFlags::session_settings() const {
   json::object all = open_fields();
   for (auto& [key, value] : generate_fields(0, tokens)) {
     if (key != "seed" && key != "max_tokens" && key != "ignore_eos") {
       all[key] = value;
     }
   }
+  return all;
+}
+
+json::object StreamFlags::settings() const {
+  json::object all = session_settings();
   all["sessions"] = sessions;
   all["tokens"] = tokens ? json::value(*tokens) : json::value();
   all["warmup_tokens"] = warmup_tokens;

@@ -24,6 +24,8 @@ struct StreamFlags {
   ctl::GenerateFlags sampling;
 
   void add_to(CLI::App& command);
+  /// Those of them that say what sessions are like and how tokens are drawn.
+  void add_session_flags(CLI::App& command);
   /// Fields of `open`.
   boost::json::object open_fields() const;
   /// Fields of `generate`, the seed being that of a session's number. max_tokens: absent: endless. Throws
@@ -31,6 +33,7 @@ struct StreamFlags {
   boost::json::object generate_fields(std::uint64_t seed, std::optional<std::int64_t> max_tokens) const;
   /// For the report. Throws as generate_fields() does.
   boost::json::object settings() const;
+  boost::json::object session_settings() const;
 };
 
 }  // namespace condensed::bench
