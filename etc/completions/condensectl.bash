@@ -42,7 +42,7 @@ _condensectl() {
     return
   fi
   case "${command[0]}$previous" in
-    bench--json | bench--csv | bench--hgrm | bench--html)
+    bench--json | bench--csv | bench--hgrm | bench--html | bench--turns-file | bench--trace)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return

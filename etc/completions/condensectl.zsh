@@ -24,7 +24,7 @@ _condensectl() {
     _files
   elif [[ ${words[CURRENT - 1]} == --user ]]; then
     _users
-  elif [[ ${command[1]} == bench && ${words[CURRENT - 1]} == --(json|csv|hgrm|html) ]]; then
+  elif [[ ${command[1]} == bench && ${words[CURRENT - 1]} == --(json|csv|hgrm|html|turns-file|trace) ]]; then
     _files
   elif [[ ${words[CURRENT - 1]} == --session ]]; then
     found=(${(f)"$(_condensectl_sessions "${daemon[@]}")"})
