@@ -33,10 +33,6 @@ function __condensectl_needs_session
     not __condensectl_needs_command; and test (__condensectl_command)[1] != bench
 end
 
-function __condensectl_writes_report
-    test (count (__condensectl_command)) -ge 2
-end
-
 complete -c condensectl -f
 complete -c condensectl -n __condensectl_needs_command -a '(__condensectl_commands)'
 complete -c condensectl -n __condensectl_needs_session -a '(__condensectl_sessions)'
@@ -44,9 +40,9 @@ complete -c condensectl -n 'string match -q -- "-*" (commandline -ct)' -a '(__co
 complete -c condensectl -l socket -rF
 complete -c condensectl -l user -x -a '(__fish_complete_users)'
 complete -c condensectl -n '__condensectl_flags | string match -q -- --session' -l session -x -a '(__condensectl_sessions)'
-complete -c condensectl -n __condensectl_writes_report -l csv -rF
-complete -c condensectl -n __condensectl_writes_report -l hgrm -rF
-complete -c condensectl -n __condensectl_writes_report -l html -rF
+complete -c condensectl -n '__condensectl_flags | string match -q -- --csv' -l csv -rF
+complete -c condensectl -n '__condensectl_flags | string match -q -- --hgrm' -l hgrm -rF
+complete -c condensectl -n '__condensectl_flags | string match -q -- --html' -l html -rF
 complete -c condensectl -n '__condensectl_flags | string match -q -- --turns-file' -l turns-file -rF
 complete -c condensectl -n '__condensectl_flags | string match -q -- --trace' -l trace -rF
 complete -c condensectl -n 'test (__condensectl_command)[2] = compare' -F
