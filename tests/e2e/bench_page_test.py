@@ -14,6 +14,7 @@ from daemon_process import TIMEOUT_S, Daemon
 from drawn_charts import ChartChecks
 
 CTL = os.environ["CONDENSECTL_BINARY"]
+TOKENS = os.environ.get("CONDENSED_BENCH_TOKENS", "12000")  # of each run; documentation's figures are from 200000
 CHARTS_OF_A_RUN = [
     "itl_by_position",
     "itl_percentiles",
@@ -32,7 +33,7 @@ def ctl(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def setUpModule():
-    """Two short runs, and a browser to look at them with."""
+    """Two runs, and a browser to look at them with."""
     if not CHROMIUM:
         raise unittest.SkipTest("no browser: install the package chromium")
     global BROWSER, FOLDER
@@ -45,7 +46,7 @@ def setUpModule():
     unittest.addModuleCleanup(daemon.clean_up)
     for name, window in (("narrow", "60"), ("wide", "252")):
         # So low a threshold that there are stalls to be shown.
-        flags = ["--tokens", "12000", "--window", window, "--stall-threshold", "50us"]
+        flags = ["--tokens", TOKENS, "--window", window, "--stall-threshold", "50us"]
         files = ["--json", str(FOLDER / f"{name}.json"), "--html", str(FOLDER / f"{name}.html")]
         run = ctl("--socket", daemon.socket_path, "bench", "stream", *flags, *files)
         if run.returncode != 0:
