@@ -127,6 +127,10 @@ void check_comparison(const PerplexityOptions& options) {
   if (options.dense_tokens == 1) {
     throw engine::InputError("--dense-tokens 1: nothing is predicted; expected 2 or more, or 0 for all");
   }
+  if (options.compare.empty() && options.cache != "sinks") {
+    throw engine::InputError("--cache " + options.cache +
+                             " takes one number of --sinks; several caches are what --compare is for");
+  }
 }
 
 json::object compare_caches(engine::Model& model, const PerplexityOptions& options,
@@ -135,10 +139,16 @@ json::object compare_caches(engine::Model& model, const PerplexityOptions& optio
   const std::int64_t n_dense = options.dense_tokens > 0 ? std::min(options.dense_tokens, n_tokens) : n_tokens;
   const std::size_t every = options.every > 0 ? static_cast<std::size_t>(options.every)
                                               : std::max<std::size_t>(1, tokens.size() / 40);
+  const std::vector<ComparedCache> all = compared_caches(options, n_dense);
+  for (const ComparedCache& compared : all) {
+    if (compared.kind == "dense-recompute") {  // refuses a text that is too short before the long part
+      segment_targets(tokens.size(), compared.window.capacity(), options.segments);
+    }
+  }
   json::array caches;
   TextScores first;
   std::string first_kind;
-  for (const ComparedCache& compared : compared_caches(options, n_dense)) {
+  for (const ComparedCache& compared : all) {
     TextScores scores = score(model, options, compared, tokens);
     json::object out{{"name", compared.name}, {"kind", compared.kind}};
     if (compared.kind != "dense") {

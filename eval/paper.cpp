@@ -41,7 +41,8 @@ struct Experiment {
 Experiment checked(const PaperOptions& options) {
   Experiment experiment{.lengths = parse_lengths(options.lengths),
                         .weights = engine::parse_weight_format(options.run.weights).value()};
-  if (experiment.lengths.generated < 3 * (options.steps + kWarmupSteps)) {
+  // Steps from the middle on must not reach those that end where all is generated.
+  if (experiment.lengths.generated < 4 * (options.steps + kWarmupSteps)) {
     throw engine::InputError(
         "lengths " + options.lengths + ": " + std::to_string(options.steps) +
         " steps are timed at three places of what is generated, which is too short for that");
@@ -54,6 +55,10 @@ Experiment checked(const PaperOptions& options) {
   }
   for (const std::string& text : options.shapes) {
     experiment.shapes.push_back(parse_paper_shape(text));
+    const std::string& shape = experiment.shapes.back().shape;
+    if (std::ranges::count(experiment.shapes, shape, &PaperShape::shape) > 1) {
+      throw engine::InputError("--random has " + shape + " twice: each shape can have one memory in a run");
+    }
     for (const std::string& layer_types : options.layer_types) {
       random_model_config(experiment.shapes.back().shape, layer_types);
     }
@@ -119,8 +124,11 @@ json::object measure_model(const PaperOptions& options, const Experiment& experi
                    {"session_bytes", session},
                    {"memory_bytes", shape.memory_bytes},
                    {"batch", batch}};
-  const std::int64_t needed =
-      static_cast<std::int64_t>(weights + static_cast<std::size_t>(batch) * session) + kMemoryToSpare;
+  std::size_t caches = static_cast<std::size_t>(batch) * session;
+  for (const std::int64_t size : options.cache_sizes) {
+    caches = std::max(caches, cache::CondensedCache::bytes_when_full(cached, {kSinks, size - kSinks}));
+  }
+  const std::int64_t needed = static_cast<std::int64_t>(weights + caches) + kMemoryToSpare;
   const std::int64_t available = available_memory_bytes();
   row["measured"] = available >= needed;
   row["streams"] = json::array();

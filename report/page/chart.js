@@ -31,7 +31,7 @@ function layOut(chart, width) {
   const height = width < 480 ? 240 : 320;
   const marks = chart.marks || [];
   const xs = points.map((point) => point[0]).concat(marks.filter((mark) => "x" in mark).map((mark) => mark.x));
-  const ys = [].concat(...points.map((point) => point.slice(1))).concat(marks.map((mark) => mark.y))
+  const ys = d3.merge(points.map((point) => point.slice(1))).concat(marks.map((mark) => mark.y))
     .filter((value) => typeof value === "number");
   const lanes = Math.min(3, marks.filter((mark) => "x" in mark).length);
   const box = { top: 30 + 15 * lanes, bottom: height - 46, right: width - 14 };
