@@ -51,6 +51,7 @@ class ArrivalsScenario : public Scenario {
   std::optional<Request> next_request();
   asio::awaitable<void> serve_all(Run& run, Worker& worker, std::size_t number);
   asio::awaitable<void> serve(Run& run, Worker& worker, std::size_t number, Request request);
+  void count_unanswered(Run& run, Clock::time_point due, const Generated& said);
   void count_unsent(Clock::time_point ended);
 
   TalkFlags flags_;
@@ -64,12 +65,13 @@ class ArrivalsScenario : public Scenario {
   std::optional<Talker> talker_;
   std::vector<Worker> workers_;
   Clock::time_point start_;
-  std::optional<Clock::time_point> ended_;  // the run was to stop
-  std::int64_t n_scheduled_ = 0;            // taken from arrivals_, due or not
+  std::int64_t n_scheduled_ = 0;  // taken from arrivals_, due or not
   std::int64_t n_sent_ = 0;
   std::int64_t n_unsent_ = 0;                   // due before the end
   std::chrono::nanoseconds longest_unsent_{0};  // how long the first of them had waited
-  std::vector<Clock::time_point> taken_;        // due times of those whose workers were not in time
+  std::int64_t n_unanswered_ = 0;               // sent, and cut off before their first token
+  std::chrono::nanoseconds longest_unanswered_{0};
+  std::vector<Clock::time_point> taken_;  // due times of those whose workers were not in time
 };
 
 void ArrivalsScenario::add_flags(CLI::App& command) {
@@ -143,8 +145,10 @@ std::optional<ArrivalsScenario::Request> ArrivalsScenario::next_request() {
 
 asio::awaitable<void> ArrivalsScenario::serve(Run& run, Worker& worker, std::size_t number, Request request) {
   if (keep_sessions_) {
-    co_await say(run, worker.client, worker.session, std::move(request.turn),
-                 std::move(request.generate_fields), request.due);
+    const Clock::time_point due = request.due;
+    count_unanswered(run, due,
+                     co_await say(run, worker.client, worker.session, std::move(request.turn),
+                                  std::move(request.generate_fields), due));
     co_return;
   }
   const std::string session =
@@ -153,12 +157,16 @@ asio::awaitable<void> ArrivalsScenario::serve(Run& run, Worker& worker, std::siz
   open["op"] = "open";
   open["session"] = session;
   run.adopt(session);
-  if (!co_await run.try_call(worker.client, std::move(open))) {
+  const auto opened = co_await run.try_call(worker.client, std::move(open));
+  if (!opened) {
     run.forget(session);
     co_return;
   }
-  co_await say(run, worker.client, session, std::move(request.turn), std::move(request.generate_fields),
-               request.due);
+  run.leave_alone_if_there(session, opened->event);
+  const Clock::time_point due = request.due;
+  count_unanswered(run, due,
+                   co_await say(run, worker.client, session, std::move(request.turn),
+                                std::move(request.generate_fields), due));
   json::object close{{"op", "close"}, {"session", session}};
   if (co_await run.try_call(worker.client, std::move(close))) {
     run.forget(session);
@@ -178,7 +186,15 @@ asio::awaitable<void> ArrivalsScenario::serve_all(Run& run, Worker& worker, std:
     n_sent_ += run.recorder().measuring() ? 1 : 0;
     co_await serve(run, worker, number, *std::move(request));
   }
-  ended_ = ended_.value_or(Clock::now());
+}
+
+/// The run's end cut it off before its first token: it is in no other figure.
+void ArrivalsScenario::count_unanswered(Run& run, Clock::time_point due, const Generated& said) {
+  const std::optional<Clock::time_point> ended = run.recorder().ended();
+  if (ended && due <= *ended && said.tokens == 0 && said.reason != "failed" && !said.to_its_end()) {
+    ++n_unanswered_;
+    longest_unanswered_ = std::max(longest_unanswered_, std::chrono::nanoseconds(*ended - due));
+  }
 }
 
 /// Those that were due before the end and still waited for a worker: they are in no other figure.
@@ -225,7 +241,7 @@ asio::awaitable<void> ArrivalsScenario::execute(Run& run) {
     failure = std::current_exception();
   }
   if (run.stopping()) {
-    count_unsent(ended_.value_or(Clock::now()));
+    count_unsent(run.recorder().ended().value_or(Clock::now()));
   }
   talker_.reset();
   if (failure) {
@@ -237,7 +253,9 @@ void ArrivalsScenario::add_to_report(Run& /*run*/, json::object& report) const {
   report["arrivals"] = {
       {"sent", n_sent_},
       {"not_sent", n_unsent_},
-      {"longest_not_sent_ms", std::chrono::duration<double, std::milli>(longest_unsent_).count()}};
+      {"longest_not_sent_ms", std::chrono::duration<double, std::milli>(longest_unsent_).count()},
+      {"not_answered", n_unanswered_},
+      {"longest_not_answered_ms", std::chrono::duration<double, std::milli>(longest_unanswered_).count()}};
 }
 
 }  // namespace

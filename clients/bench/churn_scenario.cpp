@@ -17,6 +17,8 @@ namespace json = boost::json;
 
 namespace {
 
+constexpr std::chrono::milliseconds kRest{100};
+
 class ChurnScenario : public Scenario {
  public:
   std::string name() const override { return "churn"; }
@@ -48,6 +50,7 @@ class ChurnScenario : public Scenario {
   asio::awaitable<void> fork(Run& run, Worker& worker, const std::string& session);
   asio::awaitable<bool> close(Run& run, Worker& worker, const std::string& session);
   /// Wakes the session if it sleeps, and says how long that took.
+  asio::awaitable<void> give_up(Run& run, const std::string& session);
   asio::awaitable<void> wake(Run& run, Worker& worker, const std::string& session);
 
   TalkFlags flags_;
@@ -124,11 +127,19 @@ asio::awaitable<void> ChurnScenario::open(Run& run, Worker& worker) {
   ++n_sessions_;
   run.adopt(session);
   if (const auto answer = co_await run.try_call(worker.client, std::move(request))) {
+    run.leave_alone_if_there(session, answer->event);
     run.recorder().record(opened_, answer->sent, answer->arrived);
     idle_.push_back(session);
   } else {
-    --n_sessions_;
+    co_await give_up(run, session);
   }
+}
+
+/// The daemon did not make the session; it is not asked again at once.
+asio::awaitable<void> ChurnScenario::give_up(Run& run, const std::string& session) {
+  run.forget(session);
+  --n_sessions_;
+  co_await run.sleep_until(Clock::now() + kRest);
 }
 
 asio::awaitable<void> ChurnScenario::wake(Run& run, Worker& worker, const std::string& session) {
@@ -160,7 +171,7 @@ asio::awaitable<void> ChurnScenario::fork(Run& run, Worker& worker, const std::s
     run.recorder().record(forked_, answer->sent, answer->arrived);
     idle_.push_back(copy);
   } else {
-    --n_sessions_;
+    co_await give_up(run, copy);
   }
 }
 
@@ -177,7 +188,7 @@ asio::awaitable<bool> ChurnScenario::close(Run& run, Worker& worker, const std::
 
 asio::awaitable<void> ChurnScenario::act(Run& run, Worker& worker, Action action) {
   if (action == Action::rest) {
-    co_await run.sleep_until(Clock::now() + std::chrono::milliseconds(100));
+    co_await run.sleep_until(Clock::now() + kRest);
     co_return;
   }
   if (action == Action::open) {
@@ -205,6 +216,9 @@ asio::awaitable<void> ChurnScenario::work(Run& run, Worker& worker, std::optiona
   };
   while (goes_on()) {
     if (think_ms_ > 0 && !co_await run.sleep_until(Clock::now() + worker.talker.pause(think_ms_))) {
+      co_return;
+    }
+    if (!goes_on()) {
       co_return;
     }
     const Action action = choose(worker.talker.random());

@@ -96,8 +96,8 @@ asio::awaitable<void> ConversationScenario::talk(Run& run, User& user, std::opti
     }
     Turn turn = user.talker.next();
     json::object fields = user.talker.generate_fields(turn.answer_tokens);
-    co_await say(run, user.client, user.session, std::move(turn), std::move(fields));
-    ++user.turns;
+    const Generated said = co_await say(run, user.client, user.session, std::move(turn), std::move(fields));
+    user.turns += said.to_its_end() ? 1 : 0;
   }
 }
 

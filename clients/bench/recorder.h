@@ -74,6 +74,7 @@ class Recorder {
 
   bool measuring() const { return began_ && !ended_; }
   bool began() const { return began_.has_value(); }
+  std::optional<Clock::time_point> ended() const { return ended_; }
   const Slo& slo() const { return slo_; }
 
   // What the report is made of.

@@ -1,6 +1,7 @@
 #include "clients/bench/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 
 #include "clients/bench/histogram_encoding.h"
@@ -105,12 +106,24 @@ json::array segments(const CoarseningBins<LatencyHistogram>& bins, nanoseconds d
 json::array timeline(const Recorder& recorder, std::optional<DaemonSample> before) {
   const CoarseningBins<TimeSlice>& bins = recorder.timeline();
   const double length_s = seconds(recorder.duration(Clock::now()));
+  const double width_s = static_cast<double>(bins.width()) / 1e9;
   json::array out;
+  const auto row_of = [&](std::int64_t index, std::int64_t output_tokens) {
+    const double from_s = static_cast<double>(index) * width_s;
+    return json::object{{"t_s", from_s},
+                        {"length_s", std::min(width_s, length_s - from_s)},
+                        {"output_tokens", output_tokens}};
+  };
+  std::int64_t next = 0;
+  const auto add_silence = [&](std::int64_t until) {  // nothing came, not even the daemon's word
+    for (; next < until; ++next) {
+      out.push_back(row_of(next, 0));
+    }
+  };
   for (const auto& [index, slice] : bins.bins()) {
-    const double from_s = static_cast<double>(index * bins.width()) / 1e9;
-    json::object row{{"t_s", from_s},
-                     {"length_s", std::min(static_cast<double>(bins.width()) / 1e9, length_s - from_s)},
-                     {"output_tokens", slice.output_tokens}};
+    add_silence(index);
+    next = index + 1;
+    json::object row = row_of(index, slice.output_tokens);
     if (!slice.itl.empty()) {
       row["itl_p50_ms"] = ms(slice.itl.value_at_quantile(0.5));
       row["itl_p99_ms"] = ms(slice.itl.value_at_quantile(0.99));
@@ -130,6 +143,7 @@ json::array timeline(const Recorder& recorder, std::optional<DaemonSample> befor
     before = slice.sample ? slice.sample : before;
     out.push_back(std::move(row));
   }
+  add_silence(static_cast<std::int64_t>(std::ceil(length_s / width_s)));
   return out;
 }
 

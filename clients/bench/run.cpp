@@ -55,11 +55,16 @@ asio::awaitable<void> Run::open(const ClientPtr& client, std::string session, js
   fields["op"] = "open";
   fields["session"] = session;
   const client::AsyncClient::Answer answer = co_await client->call(std::move(fields));
-  if (answer.event.at("existed").as_bool()) {
+  leave_alone_if_there(session, answer.event);
+  adopt(session);
+}
+
+void Run::leave_alone_if_there(const std::string& session, const json::object& opened) {
+  if (opened.at("existed").as_bool()) {
+    forget(session);
     throw std::runtime_error("the session " + session +
                              " is there already and left alone; close it if an earlier run left it");
   }
-  adopt(session);
 }
 
 asio::awaitable<std::optional<client::AsyncClient::Answer>> Run::try_call(const ClientPtr& client,
@@ -73,7 +78,9 @@ asio::awaitable<std::optional<client::AsyncClient::Answer>> Run::try_call(const 
 }
 
 asio::awaitable<Generated> Run::generate(const ClientPtr& client, std::string session, json::object options,
-                                         std::optional<Clock::time_point> due, OnGap on_gap) {
+                                         std::optional<Clock::time_point> due, OnGap on_gap,
+                                         const bool* refused) {
+  const auto is_void = [refused] { return refused != nullptr && *refused; };
   if (stopping_) {
     co_return Generated{.tokens = 0, .reason = "not begun", .done = {}, .ended = Clock::now()};
   }
@@ -88,13 +95,16 @@ asio::awaitable<Generated> Run::generate(const ClientPtr& client, std::string se
   Generated generated;
   try {
     client::AsyncClient::Answer answer = co_await client->generate(
-        std::move(options), [&timer, &on_gap](const json::object& token, Clock::time_point arrived) {
+        std::move(options), [&](const json::object& token, Clock::time_point arrived) {
+          if (is_void()) {
+            return;
+          }
           if (on_gap && timer.latest()) {
             on_gap(*timer.latest(), arrived);
           }
           timer.token(token.at("position").as_int64(), arrived, token.if_contains("account"));
         });
-    if (due) {
+    if (due && !is_void()) {
       timer.sent_late(answer.sent);
     }
     generated.done = std::move(answer.event);
@@ -103,12 +113,17 @@ asio::awaitable<Generated> Run::generate(const ClientPtr& client, std::string se
       throw client::ConnectionLost("the daemon stopped before the run ended");
     }
     generated.ended = answer.arrived;
-    timer.done(answer.arrived,
-               generated.reason == "length" || generated.reason == "stop" || generated.reason == "eos");
+    if (is_void()) {
+      generated.reason = "failed";
+    } else {
+      timer.done(answer.arrived, generated.to_its_end());
+    }
   } catch (const client::RequestFailed& error) {
     generated.ended = Clock::now();
     generated.reason = "failed";
-    recorder_.record_failed(error.code(), generated.ended);
+    if (!is_void()) {
+      recorder_.record_failed(error.code(), generated.ended);
+    }
   }
   generated.tokens = timer.tokens();
   co_return generated;
@@ -152,6 +167,9 @@ asio::awaitable<void> Run::begin_measuring() {
   }
   if (on_begin_) {
     co_await on_begin_();
+  }
+  if (stopping_) {  // meanwhile
+    co_return;
   }
   const Clock::time_point now = Clock::now();
   recorder_.begin(now);

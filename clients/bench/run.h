@@ -34,6 +34,8 @@ struct Generated {
   std::string reason;        // of `done`; "failed" if it was refused, "not begun" if the run was to stop
   boost::json::object done;  // empty if there was none
   Clock::time_point ended;
+
+  bool to_its_end() const { return reason == "length" || reason == "stop" || reason == "eos"; }
 };
 
 /// A run under way: what a scenario works with. Everything happens on the thread that runs the io_context.
@@ -61,6 +63,9 @@ class Run {
   /// (sinks, window, text, ...). Throws RequestFailed, and std::runtime_error if the session was there
   /// before.
   boost::asio::awaitable<void> open(const ClientPtr& client, std::string session, boost::json::object fields);
+  /// For whoever opens without open(). Throws std::runtime_error if the answer says that the session was
+  /// there.
+  void leave_alone_if_there(const std::string& session, const boost::json::object& opened);
   /// A session that came to be in another way (a fork) is the run's, too.
   void adopt(const std::string& session) { sessions_.insert(session); }
   /// It is closed already.
@@ -68,11 +73,12 @@ class Run {
 
   /// Runs one generation and records it. options: fields of `generate` beside the session. due: when an open
   /// loop wanted it sent; what is counted from there on includes waiting. A refusal is recorded and returned,
-  /// not thrown. Throws ConnectionLost.
+  /// not thrown. Nothing is recorded once *refused is set: of a generation whose input the daemon did not
+  /// take. Throws ConnectionLost.
   boost::asio::awaitable<Generated> generate(const ClientPtr& client, std::string session,
                                              boost::json::object options,
                                              std::optional<Clock::time_point> due = std::nullopt,
-                                             OnGap on_gap = nullptr);
+                                             OnGap on_gap = nullptr, const bool* refused = nullptr);
   /// Sends a request; records what was refused and returns nothing then. Throws ConnectionLost.
   boost::asio::awaitable<std::optional<client::AsyncClient::Answer>> try_call(const ClientPtr& client,
                                                                               boost::json::object request);

@@ -134,7 +134,11 @@ void AsyncClient::take(std::string_view line) {
   }
   Pending& pending = *found->second;
   if (pending.on_token && text_at(*event, "event") == "token") {
-    pending.on_token(*event, received_.arrived());
+    try {
+      pending.on_token(*event, received_.arrived());
+    } catch (const std::exception& unusable) {  // it must not leave the io_context: others wait there
+      lose(std::string("the daemon sent a token that cannot be used: ") + unusable.what());
+    }
     return;
   }
   pending.event.emplace(*event, json::storage_ptr());
