@@ -68,9 +68,10 @@ void Run::leave_alone_if_there(const std::string& session, const json::object& o
 }
 
 asio::awaitable<std::optional<client::AsyncClient::Answer>> Run::try_call(const ClientPtr& client,
-                                                                          json::object request) {
+                                                                          json::object request,
+                                                                          bool* refused) {
   try {
-    co_return co_await client->call(std::move(request));
+    co_return co_await client->call(std::move(request), refused);
   } catch (const client::RequestFailed& error) {
     recorder_.record_failed(error.code(), Clock::now());
   }

@@ -81,7 +81,8 @@ class Run {
                                              OnGap on_gap = nullptr, const bool* refused = nullptr);
   /// Sends a request; records what was refused and returns nothing then. Throws ConnectionLost.
   boost::asio::awaitable<std::optional<client::AsyncClient::Answer>> try_call(const ClientPtr& client,
-                                                                              boost::json::object request);
+                                                                              boost::json::object request,
+                                                                              bool* refused = nullptr);
 
   /// Runs all at once and returns when all have ended. Then throws what the first one threw.
   boost::asio::awaitable<void> together(std::vector<Task> tasks);

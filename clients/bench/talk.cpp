@@ -85,11 +85,11 @@ std::chrono::nanoseconds Talker::pause(double mean_ms) {
 asio::awaitable<Generated> say(Run& run, Run::ClientPtr client, std::string session, Turn turn,
                                json::object generate_fields, std::optional<Clock::time_point> due) {
   Generated generated;
-  bool refused = false;  // known before the first token: a connection's answers to a session keep their order
+  bool refused = false;  // known before the first token: answers to requests for one session keep their order
   std::vector<Run::Task> tasks;
   tasks.emplace_back([&]() -> asio::awaitable<void> {
     json::object request{{"op", "append"}, {"session", session}, {"text", turn.text}};
-    refused = !co_await run.try_call(client, std::move(request));
+    co_await run.try_call(client, std::move(request), &refused);
   });
   tasks.emplace_back([&]() -> asio::awaitable<void> {
     generated = co_await run.generate(client, session, std::move(generate_fields), due, nullptr, &refused);

@@ -14,10 +14,11 @@ namespace json = boost::json;
 
 /// A request under way, for as long as its coroutine waits.
 struct AsyncClient::Pending {
-  Pending(AsyncClient& in_client, OnToken in_on_token)
+  Pending(AsyncClient& in_client, OnToken in_on_token, bool* in_refused)
       : client(in_client),
         id(in_client.next_id_++),
         on_token(std::move(in_on_token)),
+        refused(in_refused),
         finished(in_client.io_, Clock::time_point::max()) {
     client.pending_[id] = this;
   }
@@ -28,6 +29,7 @@ struct AsyncClient::Pending {
   AsyncClient& client;
   std::int64_t id;
   OnToken on_token;
+  bool* refused;
   asio::steady_timer finished;  // never expires; cancelled when the answer is there
   std::optional<Event> event;
   Clock::time_point sent;
@@ -44,18 +46,18 @@ std::shared_ptr<AsyncClient> AsyncClient::connect(asio::io_context& io, const st
 
 AsyncClient::AsyncClient(asio::io_context& io, const std::string& user) : io_(io), socket_(io), user_(user) {}
 
-asio::awaitable<AsyncClient::Answer> AsyncClient::call(Event request) {
-  return answer(std::move(request), nullptr);
+asio::awaitable<AsyncClient::Answer> AsyncClient::call(Event request, bool* refused) {
+  return answer(std::move(request), nullptr, refused);
 }
 
 asio::awaitable<AsyncClient::Answer> AsyncClient::generate(Event request, OnToken on_token) {
   request["op"] = "generate";
-  return answer(std::move(request), std::move(on_token));
+  return answer(std::move(request), std::move(on_token), nullptr);
 }
 
-asio::awaitable<AsyncClient::Answer> AsyncClient::answer(Event request, OnToken on_token) {
+asio::awaitable<AsyncClient::Answer> AsyncClient::answer(Event request, OnToken on_token, bool* refused) {
   const std::shared_ptr<AsyncClient> self = shared_from_this();
-  Pending pending(*this, std::move(on_token));
+  Pending pending(*this, std::move(on_token), refused);
   enqueue(std::move(request), pending.id);
   while (!pending.event && lost_.empty()) {
     co_await pending.finished.async_wait(asio::as_tuple(asio::use_awaitable));
@@ -140,6 +142,9 @@ void AsyncClient::take(std::string_view line) {
       lose(std::string("the daemon sent a token that cannot be used: ") + unusable.what());
     }
     return;
+  }
+  if (pending.refused != nullptr) {
+    *pending.refused = text_at(*event, "event") == "error";
   }
   pending.event.emplace(*event, json::storage_ptr());
   pending.arrived = received_.arrived();

@@ -24,7 +24,7 @@ class AsyncClient : public std::enable_shared_from_this<AsyncClient> {
  public:
   using Clock = EventLines::Clock;
   using Event = boost::json::object;
-  /// The event is gone when it returns. What it throws comes out of the io_context's run().
+  /// The event is gone when it returns. What it throws ends the connection.
   using OnToken = std::function<void(const Event& token, Clock::time_point arrived)>;
 
   struct Answer {
@@ -42,8 +42,9 @@ class AsyncClient : public std::enable_shared_from_this<AsyncClient> {
   static std::shared_ptr<AsyncClient> connect(boost::asio::io_context& io, const std::string& socket_path,
                                               const std::string& user);
 
-  /// Sends a request and waits for its one answer. Throws RequestFailed and ConnectionLost.
-  boost::asio::awaitable<Answer> call(Event request);
+  /// Sends a request and waits for its one answer. *refused is set when that is an error, before anything
+  /// that the daemon sent after it is looked at. Throws RequestFailed and ConnectionLost.
+  boost::asio::awaitable<Answer> call(Event request, bool* refused = nullptr);
   /// Starts a generation; on_token gets every `token` event. Returns the `done` event. Throws as call() does.
   boost::asio::awaitable<Answer> generate(Event request, OnToken on_token);
   /// Sends a request whose answer nobody waits for.
@@ -61,7 +62,7 @@ class AsyncClient : public std::enable_shared_from_this<AsyncClient> {
   };
 
   AsyncClient(boost::asio::io_context& io, const std::string& user);
-  boost::asio::awaitable<Answer> answer(Event request, OnToken on_token);
+  boost::asio::awaitable<Answer> answer(Event request, OnToken on_token, bool* refused);
   void enqueue(Event request, std::int64_t id);
   void write();
   void read();

@@ -99,6 +99,23 @@ TEST(BenchReport, PartsSumToTheWhole) {
   EXPECT_EQ(report.at("percentiles").at("itl").as_array().back().as_array()[0], 1.0);
 }
 
+TEST(BenchReport, SecondsInWhichNothingCameAreInTheTimeline) {
+  const Clock::time_point begin{};
+  Recorder recorder({}, 20ms);
+  recorder.begin(begin);
+  for (const auto at : {500ms, 4500ms}) {
+    recorder.record_token("a", 7, begin, begin + at - 1ms, begin + at, nullptr);
+  }
+  recorder.end(begin + 6s);
+  const json::array timeline = report_json(facts(), recorder).at("timeline").as_array();
+  ASSERT_EQ(timeline.size(), 6U);
+  for (std::size_t i = 0; i < timeline.size(); ++i) {
+    EXPECT_EQ(timeline[i].at("t_s").as_double(), static_cast<double>(i));
+    EXPECT_EQ(timeline[i].at("length_s").as_double(), 1);
+    EXPECT_EQ(timeline[i].at("output_tokens").as_int64(), i == 0 || i == 4 ? 1 : 0);
+  }
+}
+
 TEST(BenchReport, StallsAreFoundAtTheirPosition) {
   const json::object report = report_json(facts(), recorded());
   const json::object& stalls = report.at("stalls").as_object();

@@ -141,6 +141,26 @@ TEST_F(LoadScenariosTest, ATurnIsAppendedAndAnsweredInTheSameSession) {
   EXPECT_EQ(finished.report.at("conversation").at("turns"), 2);
 }
 
+TEST_F(LoadScenariosTest, AnAnswerToInputThatWasRefusedIsAFailureAndNotAGoodRequest) {
+  FakeDaemon daemon([](FakeDaemon::Peer& peer) {
+    answer_open(peer);
+    const json::object append = peer.read();
+    const json::object generate = peer.read();
+    peer.write(answer(append, {{"event", "error"}, {"code", "append_limit"}, {"message", "too much"}}));
+    peer.write(token_and_done(generate));
+    answer_the_rest(peer);
+  });
+  Finished finished(make_conversation_scenario(),
+                    "--users 1 --turns 1 --warmup-turns 0 --think-ms 0 --turns-file " + file_with("first\n"),
+                    {.socket_path = daemon.path()});
+  const Recorder& recorder = finished.run.recorder();
+  EXPECT_EQ(recorder.counts().completed, 0);
+  EXPECT_EQ(recorder.counts().failed, 1);
+  EXPECT_EQ(recorder.counts().output_tokens, 0);
+  EXPECT_TRUE(recorder.figure(Figure::ttft).histogram.empty());
+  EXPECT_EQ(finished.report.at("conversation").at("turns"), 0);
+}
+
 TEST_F(LoadScenariosTest, WaitingForThoseBeforeIsCounted) {
   constexpr milliseconds kFirstTakes{60};
   FakeDaemon daemon([&](FakeDaemon::Peer& peer) {
