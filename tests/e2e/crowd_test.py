@@ -6,7 +6,7 @@ import selectors
 import time
 import unittest
 
-from daemon_process import BINARY, TIMEOUT_S, DaemonTest
+from daemon_process import TIMEOUT_S, DaemonTest, sanitized
 
 N_IDLE = 1000
 N_READ = 56
@@ -16,13 +16,6 @@ OPEN_FILES = 1200
 SEND_BUFFER = 16384
 REPLAY = 65536
 MIB = 1 << 20
-
-
-def sanitized():
-    """Whether the daemon is built with a sanitizer, whose bookkeeping would be measured instead."""
-    with open(BINARY, "rb") as binary:
-        content = binary.read()
-    return any(name in content for name in (b"__asan_init", b"__tsan_init"))
 
 
 def prompt(i):

@@ -17,6 +17,13 @@ BINARY = os.environ["CONDENSED_BINARY"]
 MODEL = os.environ["CONDENSED_MODEL"]
 
 
+def sanitized():
+    """Whether the daemon is built with a sanitizer, whose bookkeeping would be measured instead."""
+    with open(BINARY, "rb") as binary:
+        content = binary.read()
+    return any(name in content for name in (b"__asan_init", b"__tsan_init"))
+
+
 class Connection:
     """Sends and receives events as they are; numbers nothing."""
 

@@ -3,8 +3,7 @@
 import unittest
 from pathlib import Path
 
-from crowd_test import sanitized
-from daemon_process import Daemon, DaemonTest
+from daemon_process import Daemon, DaemonTest, sanitized
 from session_crowd import touch_at_random, wake_quantile_ms
 
 N_SESSIONS = 400
