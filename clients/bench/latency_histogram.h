@@ -62,7 +62,7 @@ class LatencyHistogram {
   std::size_t index_of(std::int64_t value) const;
   std::int64_t lowest_at(std::size_t index) const;
   std::int64_t width_at(std::size_t index) const;
-  std::int64_t highest_at(std::size_t index) const { return lowest_at(index) + width_at(index) - 1; }
+  std::int64_t highest_at(std::size_t index) const { return lowest_at(index) + (width_at(index) - 1); }
   std::int64_t median_at(std::size_t index) const { return lowest_at(index) + width_at(index) / 2; }
   void make_room(std::size_t index);
 
