@@ -4,19 +4,16 @@
 
 #include "eval/comparison.h"
 #include "eval/report_sections.h"
+#include "report/number_text.h"
 #include "report/page_parts.h"
 
 namespace condensed::eval {
 
 namespace json = boost::json;
 
-namespace {
+using report::formatted;
 
-std::string formatted(const char* format, double value) {
-  char text[40];
-  std::snprintf(text, sizeof(text), format, value);
-  return text;
-}
+namespace {
 
 /// "1.0012 (1.0003 to 1.0021)", as far as it is known.
 std::string ratio_text(const json::object& cache) {

@@ -7,19 +7,16 @@
 
 #include "eval/paper.h"
 #include "eval/report_sections.h"
+#include "report/number_text.h"
 #include "report/page_parts.h"
 
 namespace condensed::eval {
 
 namespace json = boost::json;
 
-namespace {
+using report::formatted;
 
-std::string formatted(const char* format, double value) {
-  char text[40];
-  std::snprintf(text, sizeof(text), format, value);
-  return text;
-}
+namespace {
 
 std::string text_of(const json::value& value) {
   return value.is_string() ? std::string(value.get_string()) : json::serialize(value);

@@ -10,11 +10,14 @@
 #include "eval/recall_probe.h"
 #include "eval/report_sections.h"
 #include "eval/token_source.h"
+#include "report/number_text.h"
 #include "report/page_parts.h"
 
 namespace condensed::eval {
 
 namespace json = boost::json;
+
+using report::formatted;
 
 namespace {
 
@@ -58,11 +61,7 @@ json::object row_json(const RecallRow& row) {
 
 json::array table_rows(const json::object& report) {
   const auto with_interval = [](const json::object& row, const std::string& key, const char* format) {
-    const auto number = [&](const json::value& value) {
-      char text[40];
-      std::snprintf(text, sizeof(text), format, value.as_double());
-      return std::string(text);
-    };
+    const auto number = [&](const json::value& value) { return formatted(format, value.as_double()); };
     const json::array& ends = row.at(key + "_95").as_array();
     return ends[0].is_null() ? number(row.at(key))
                              : number(row.at(key)) + " (" + number(ends[0]) + " to " + number(ends[1]) + ")";

@@ -7,14 +7,16 @@
 
 #include "clients/bench/comparison.h"
 #include "clients/bench/lookup.h"
-#include "clients/bench/number_text.h"
 #include "clients/bench/run_charts.h"
 #include "clients/condensectl/table.h"
+#include "report/number_text.h"
 #include "report/page_parts.h"
 
 namespace condensed::bench {
 
 namespace json = boost::json;
+
+using report::formatted;
 
 namespace {
 

@@ -1,22 +1,18 @@
 #include <array>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "clients/bench/report.h"
 #include "clients/condensectl/table.h"
+#include "report/number_text.h"
 
 namespace condensed::bench {
 
 namespace json = boost::json;
 
-namespace {
+using report::formatted;
 
-std::string formatted(const char* format, double value) {
-  char text[64];
-  const int n = std::snprintf(text, sizeof(text), format, value);
-  return {text, static_cast<std::size_t>(n)};
-}
+namespace {
 
 double number(const json::object& object, std::string_view key) {
   const json::value* const value = object.if_contains(key);

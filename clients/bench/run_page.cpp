@@ -7,13 +7,15 @@
 #include <vector>
 
 #include "clients/bench/lookup.h"
-#include "clients/bench/number_text.h"
 #include "clients/bench/run_charts.h"
+#include "report/number_text.h"
 #include "report/page_parts.h"
 
 namespace condensed::bench {
 
 namespace json = boost::json;
+
+using report::formatted;
 
 namespace {
 

@@ -2,9 +2,9 @@
 
 #include <string>
 
-namespace condensed::bench {
+namespace condensed::report {
 
 /// As printf writes it; format holds one conversion of a double.
 std::string formatted(const char* format, double value);
 
-}  // namespace condensed::bench
+}  // namespace condensed::report

@@ -1,9 +1,9 @@
-#include "clients/bench/number_text.h"
+#include "report/number_text.h"
 
 #include <array>
 #include <cstdio>
 
-namespace condensed::bench {
+namespace condensed::report {
 
 std::string formatted(const char* format, double value) {
   std::array<char, 64> text{};
@@ -11,4 +11,4 @@ std::string formatted(const char* format, double value) {
   return {text.data(), static_cast<std::size_t>(n)};
 }
 
-}  // namespace condensed::bench
+}  // namespace condensed::report
