@@ -1,6 +1,9 @@
 #include "engine/layer_plan.h"
 
 #include <algorithm>
+#include <charconv>
+
+#include "engine/input_error.h"
 
 namespace condensed::engine {
 
@@ -59,6 +62,23 @@ LayerPlan make_layer_plan(const ModelConfig& config) {
   }
   plan.stages = find_stages(config.layer_types);
   return plan;
+}
+
+std::string sandwich_layer_types(int n_layers, const std::string& text) {
+  int warmup = -1;
+  const char* end = text.data() + text.size();
+  const auto [parsed, error] = std::from_chars(text.data() + 2, end, warmup);
+  if (error != std::errc() || parsed != end || warmup < 0 || warmup % 2 != 0 || warmup > n_layers - 1) {
+    throw InputError("layer types \"" + text + "\": expected w=N with an even N from 0 to " +
+                     std::to_string(n_layers - 1));
+  }
+  std::string types;
+  const int above = n_layers - warmup / 2;  // the first warmup layer above
+  for (int layer = 0; layer < n_layers; ++layer) {
+    const bool condensed = layer >= warmup / 2 && layer < above;
+    types += (layer > 0 ? "_" : "") + std::to_string(condensed ? above - 1 : layer);
+  }
+  return types;
 }
 
 }  // namespace condensed::engine

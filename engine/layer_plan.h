@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "cache/condensed_cache.h"
@@ -35,5 +36,9 @@ struct LayerPlan {
 };
 
 LayerPlan make_layer_plan(const ModelConfig& config);
+
+/// layer_types of the paper's sandwich (arXiv 2405.10637, section 2.2): "w=N" has N warmup layers, half of
+/// them below, half above. Throws InputError when `text` is not like that, or N is odd or too large.
+std::string sandwich_layer_types(int n_layers, const std::string& text);
 
 }  // namespace condensed::engine

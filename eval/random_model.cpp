@@ -1,6 +1,5 @@
 #include "eval/random_model.h"
 
-#include <charconv>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -8,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "engine/input_error.h"
+#include "engine/layer_plan.h"
 #include "engine/random_weights.h"
 
 namespace condensed::eval {
@@ -54,24 +54,6 @@ json::object config_of(const std::string& shape) {
   return std::move(config.get_object());
 }
 
-/// The paper's sandwich (arXiv 2405.10637, section 2.2): N warmup layers, half of them below, half above.
-std::string sandwich(int n_layers, const std::string& text) {
-  int warmup = -1;
-  const char* end = text.data() + text.size();
-  const auto [parsed, error] = std::from_chars(text.data() + 2, end, warmup);
-  if (error != std::errc() || parsed != end || warmup < 0 || warmup % 2 != 0 || warmup > n_layers - 1) {
-    throw InputError("layer types \"" + text + "\": expected w=N with an even N from 0 to " +
-                     std::to_string(n_layers - 1));
-  }
-  std::string types;
-  const int above = n_layers - warmup / 2;  // the first warmup layer above
-  for (int layer = 0; layer < n_layers; ++layer) {
-    const bool condensed = layer >= warmup / 2 && layer < above;
-    types += (layer > 0 ? "_" : "") + std::to_string(condensed ? above - 1 : layer);
-  }
-  return types;
-}
-
 }  // namespace
 
 engine::ModelConfig random_model_config(const std::string& shape, const std::string& layer_types) {
@@ -81,7 +63,8 @@ engine::ModelConfig random_model_config(const std::string& shape, const std::str
   } else if (layer_types.starts_with("w=")) {
     const json::value* layers = config.if_contains("num_hidden_layers");
     const auto* n_layers = layers != nullptr ? layers->if_int64() : nullptr;
-    config["layer_types"] = sandwich(n_layers != nullptr ? static_cast<int>(*n_layers) : 0, layer_types);
+    config["layer_types"] =
+        engine::sandwich_layer_types(n_layers != nullptr ? static_cast<int>(*n_layers) : 0, layer_types);
   } else if (!layer_types.empty()) {
     config["layer_types"] = layer_types;
   }

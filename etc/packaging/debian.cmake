@@ -29,7 +29,7 @@ models, and a small model to try it with.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_CMAKE_PROJECTS
-  "${PROJECT_BINARY_DIR};condensed;ALL;/" "${PROJECT_BINARY_DIR};condensed;debian;/")
+  "${PROJECT_BINARY_DIR};condensed;Unspecified;/" "${PROJECT_BINARY_DIR};condensed;debian;/")
 set(CPACK_PRE_BUILD_SCRIPTS ${packaging}/stage.cmake)
 
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)

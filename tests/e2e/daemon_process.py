@@ -81,7 +81,8 @@ class Connection:
 class Daemon:
     """A daemon in a folder of its own."""
 
-    def __init__(self, *flags: str, open_files: int | None = None) -> None:
+    def __init__(self, *flags: str, model: str | Path = MODEL, open_files: int | None = None) -> None:
+        self.model = model
         self.open_files = open_files  # what the daemon may have open; None: as this process
         self.folder = tempfile.TemporaryDirectory(prefix="condensed-e2e-")
         self.socket_path = str(Path(self.folder.name) / "socket")
@@ -91,7 +92,9 @@ class Daemon:
         self.process = self.start()
 
     def command(self) -> list[str]:
-        return [BINARY, "--model", MODEL, "--socket", self.socket_path, "--sinks", "4", "--window", "124", *self.flags]
+        return [
+            BINARY, "--model", str(self.model), "--socket", self.socket_path, "--sinks", "4", "--window", "124", *self.flags
+        ]  # fmt: skip
 
     def start(self) -> subprocess.Popen:
         process = subprocess.Popen(self.command(), stderr=self.log, preexec_fn=self.limit_files)

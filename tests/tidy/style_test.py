@@ -14,6 +14,7 @@ MAY_INCLUDE = {
     "daemon": {"kernels", "cache", "engine", "daemon"},
     "eval": {"report", "kernels", "cache", "engine", "eval"},
     "quantize": {"kernels", "engine", "quantize"},
+    "train": {"report", "kernels", "engine", "train"},
     "clients": {"report", "clients"},
 }
 MAX_LINES = 700

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace condensed::train {
+
+/// `path` becomes a file of this content, at once: a crash leaves the old one or the new one. Throws
+/// InputError.
+void replace_file(const std::filesystem::path& path, std::string_view content);
+
+/// `written`, a complete file beside `path`, takes its place the same way.
+void move_into_place(const std::filesystem::path& written, const std::filesystem::path& path);
+
+}  // namespace condensed::train
