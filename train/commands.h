@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "train/run_recipe.h"
@@ -26,9 +27,9 @@ void run_init(const InitOptions& options);
 struct RunOptions {
   RunRecipe recipe;
   std::filesystem::path out;     // folder of a new run
-  std::filesystem::path resume;  // folder of a run to go on with; then the recipe is the run's own
-  std::string device = "cpu";    // as libtorch names them: cpu, cuda, cuda:1
-  int threads = 0;               // 0: libtorch's choice
+  std::filesystem::path resume;  // folder of a run to go on with: its own recipe holds, but for what follows
+  std::optional<std::string> device;
+  std::optional<int> threads;
 };
 void run_run(const RunOptions& options);
 

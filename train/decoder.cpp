@@ -1,5 +1,7 @@
 #include "train/decoder.h"
 
+#include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <numbers>
 #include <utility>
@@ -45,6 +47,10 @@ Decoder::Decoder(engine::ModelConfig config, Parameters parameters, const Option
       options_(options),
       ranges_(layer_ranges(config_.layer_types)) {}
 
+bool Decoder::cyclic() const {
+  return std::ranges::any_of(ranges_, &LayerRange::cyclic);
+}
+
 bool Decoder::sees_itself(int layer) const {
   return config_.layer_types[layer].owner <= layer && !config_.force_nodiag;
 }
@@ -66,6 +72,7 @@ Decoder::Mask Decoder::make_mask(bool sees_itself, bool sliding, std::int64_t n_
 }
 
 Decoder::Output Decoder::forward(const Tensor& tokens, const Passes& passes) {
+  assert(passes.with_gradient >= 1);
   extend_rotation(tokens.size(1));
   std::vector<Mask> masks;
   for (int layer = 0; layer < config_.n_layers; ++layer) {

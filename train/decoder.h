@@ -16,7 +16,8 @@ namespace condensed::train {
 enum class Precision : std::uint8_t { f32, bf16 };
 
 /// How a cyclic range runs over a whole sequence: m passes without gradient, then b with (arXiv 2405.10637,
-/// section 2.3). b ≥ 2, or key and value projections of the range get no gradient.
+/// section 2.3). With b = 1 the layers below an owner give its key and value projections no
+/// gradient.
 struct Passes {
   std::int64_t without_gradient = 7;
   std::int64_t with_gradient = 2;  // at least 1
@@ -46,6 +47,8 @@ class Decoder {
   const engine::ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
+  /// Whether some layer attends to one above it: otherwise there is one pass, and no KV loss.
+  bool cyclic() const;
 
   struct Output {
     torch::Tensor logits;  // [batch, tokens, vocab] float32

@@ -57,9 +57,10 @@ void add_init(CLI::App& app, InitOptions& options) {
   command->add_option("--tokenizer", options.tokenizer, "tokenizer.model to put beside it");
   command->add_option("--out", options.out, "Model folder to write")->required();
   command->add_option("--standard-deviation", options.standard_deviation, "Of random weights")
+      ->needs(config)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--seed", options.seed)->capture_default_str();
+  command->add_option("--seed", options.seed, "Of random weights")->needs(config)->capture_default_str();
   command->callback([&options] {
     if (options.config.empty() == options.plain.empty()) {
       throw CLI::RequiredError("--config or --from");
@@ -71,7 +72,8 @@ void add_init(CLI::App& app, InitOptions& options) {
 void add_recipe(CLI::App& command, RunRecipe& recipe) {
   command.add_option("--model", recipe.model, "Model folder to begin with (condensed-train init)");
   command.add_option("--tokens", recipe.tokens, "Token file (condensed-train prepare)");
-  command.add_option("--validation", recipe.validation, "Token file of other text, to be judged on");
+  CLI::Option* const validation =
+      command.add_option("--validation", recipe.validation, "Token file of other text, to be judged on");
   command.add_option("--steps", recipe.steps)->capture_default_str();
   command.add_option("--batch-tokens", recipe.batch_tokens, "Tokens a step")->capture_default_str();
   command.add_option("--micro-tokens", recipe.micro_tokens, "Of them at once in memory")
@@ -111,8 +113,11 @@ void add_recipe(CLI::App& command, RunRecipe& recipe) {
       ->capture_default_str();
   command.add_flag("--recompute", recipe.recompute, "Keep no activations: less memory, a third more time");
   command.add_option("--validate-every", recipe.validate_every, "Steps; 0: at the end only")
+      ->needs(validation)
       ->capture_default_str();
-  command.add_option("--validation-sequences", recipe.validation_sequences)->capture_default_str();
+  command.add_option("--validation-sequences", recipe.validation_sequences)
+      ->needs(validation)
+      ->capture_default_str();
   command.add_option("--save-every", recipe.save_every, "Steps")->capture_default_str();
 }
 
@@ -128,10 +133,10 @@ void add_run(CLI::App& app, RunOptions& options) {
       option->excludes(resume);
     }
   }
-  command->add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
-  command->add_option("--threads", options.threads, "0: as libtorch sees fit")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command->add_option("--device", options.device,
+                      "cpu (default), cuda or cuda:N; a resumed run's own if not given");
+  command->add_option("--threads", options.threads, "0: as libtorch sees fit (default); likewise")
+      ->check(CLI::NonNegativeNumber);
   command->callback([&options] {
     if (options.resume.empty() &&
         (options.out.empty() || options.recipe.model.empty() || options.recipe.tokens.empty())) {

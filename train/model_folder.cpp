@@ -9,6 +9,7 @@
 
 #include "engine/input_error.h"
 #include "engine/safetensors.h"
+#include "train/whole_file.h"
 
 namespace condensed::train {
 
@@ -19,8 +20,7 @@ using engine::InputError;
 json::object read_json_object(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   std::stringstream content;
-  content << in.rdbuf();
-  if (!in) {
+  if (!fs::is_regular_file(file) || !(content << in.rdbuf())) {
     throw InputError(file.string() + ": cannot be read: " + std::strerror(errno));
   }
   json::error_code error;
@@ -36,11 +36,10 @@ json::object condensed_config(json::object plain, const std::string& layer_types
   plain["architectures"] = {"LCKVLlamaForCausalLM"};
   plain["model_type"] = "lckv-llama";
   plain["layer_types"] = layer_types;
-  plain["forward_passes"] = forward_passes;
-  plain["backward_passes"] = backward_passes;
-  if (!plain.contains("force_nodiag")) {
-    plain["force_nodiag"] = false;
-  }
+  // What the configuration says of these itself stays.
+  plain.emplace("forward_passes", forward_passes);
+  plain.emplace("backward_passes", backward_passes);
+  plain.emplace("force_nodiag", false);
   return plain;
 }
 
@@ -67,10 +66,12 @@ Stored stored_as(kernels::DType dtype) {
 
 void write_model_folder(const fs::path& folder, json::object config, Parameters parameters,
                         kernels::DType dtype, const fs::path& tokenizer_model) {
-  if (fs::exists(folder / "model.safetensors") || fs::exists(folder / "config.json")) {
+  if (fs::exists(folder / "config.json")) {
     throw InputError(folder.string() + ": holds a model already; choose another folder or remove it");
   }
-  fs::create_directories(folder);
+  if (!tokenizer_model.empty() && !fs::is_regular_file(tokenizer_model)) {
+    throw InputError(tokenizer_model.string() + ": is no file");
+  }
   const Stored stored = stored_as(dtype);
   config["torch_dtype"] = stored.name;
 
@@ -86,17 +87,15 @@ void write_model_folder(const fs::path& folder, json::object config, Parameters 
                      .data = {static_cast<const std::byte*>(tensor.data_ptr()), tensor.nbytes()},
                      .file = {}});
   }
-  engine::write_safetensors(folder / "model.safetensors", views);
+  fs::create_directories(folder);
+  const fs::path part = folder / "model.safetensors.part";
+  engine::write_safetensors(part, views);
+  move_into_place(part, folder / "model.safetensors");
   if (!tokenizer_model.empty()) {
     fs::copy_file(tokenizer_model, folder / "tokenizer.model", fs::copy_options::overwrite_existing);
   }
   // Last: a folder with a config.json is whole.
-  std::ofstream file(folder / "config.json", std::ios::trunc);
-  file << json::serialize(config) << "\n";
-  file.close();
-  if (!file) {
-    throw InputError((folder / "config.json").string() + ": cannot be written: " + std::strerror(errno));
-  }
+  replace_file(folder / "config.json", json::serialize(config) + "\n");
 }
 
 }  // namespace condensed::train

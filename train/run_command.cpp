@@ -1,5 +1,6 @@
 #include <csignal>
 #include <cstdio>
+#include <dlfcn.h>
 #include <malloc.h>
 #include <memory>
 #include <string>
@@ -45,10 +46,13 @@ torch::Device device_named(const std::string& name) {
           ": this libtorch finds no CUDA device; use cpu, or build with the libtorch of a "
           "PyTorch that has CUDA (docs/training.md)");
     }
-    return device;
+    if (device.is_cuda() || device.is_cpu()) {
+      return device;
+    }
   } catch (const c10::Error&) {
-    throw engine::InputError("--device " + name + ": expected cpu, cuda or cuda:N");
+    // Falls through to the error that says what was expected.
   }
+  throw engine::InputError("--device " + name + ": expected cpu, cuda or cuda:N");
 }
 
 void use_threads(int n_threads) {
@@ -56,8 +60,14 @@ void use_threads(int n_threads) {
   // zeroed and mapped anew each time.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  if (n_threads > 0) {
-    torch::set_num_threads(n_threads);
+  if (n_threads == 0) {
+    return;
+  }
+  torch::set_num_threads(n_threads);
+  // libtorch does not tell OpenBLAS, which has threads of its own unless it was built for OpenMP.
+  using SetThreads = void (*)(int);
+  if (void* const set_threads = dlsym(RTLD_DEFAULT, "openblas_set_num_threads"); set_threads != nullptr) {
+    reinterpret_cast<SetThreads>(set_threads)(n_threads);
   }
 }
 
@@ -78,10 +88,13 @@ std::string progress_of(const StepRecord& record, const Trainer& trainer) {
 }  // namespace
 
 void run_run(const RunOptions& options) {
-  const torch::Device device = device_named(options.device);
-  use_threads(options.threads);
+  RunRecipe recipe = options.resume.empty() ? options.recipe : read_recipe(options.resume);
+  recipe.device = options.device.value_or(recipe.device);
+  recipe.threads = options.threads.value_or(recipe.threads);
+  const torch::Device device = device_named(recipe.device);
+  use_threads(recipe.threads);
   EndSignals end;
-  const auto trainer = options.resume.empty() ? Trainer::begin(options.out, options.recipe, device)
+  const auto trainer = options.resume.empty() ? Trainer::begin(options.out, recipe, device)
                                               : Trainer::resume(options.resume, device);
   const bool terminal = isatty(STDERR_FILENO) == 1;
   bool ended = false;

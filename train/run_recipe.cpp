@@ -18,6 +18,7 @@ void for_each_field(Recipe& recipe, const Visit& visit) {
   visit("model", recipe.model);
   visit("tokens", recipe.tokens);
   visit("validation", recipe.validation);
+  visit("n_tokens", recipe.n_tokens);
   visit("steps", recipe.steps);
   visit("batch_tokens", recipe.batch_tokens);
   visit("micro_tokens", recipe.micro_tokens);
@@ -40,6 +41,8 @@ void for_each_field(Recipe& recipe, const Visit& visit) {
   visit("validate_every", recipe.validate_every);
   visit("validation_sequences", recipe.validation_sequences);
   visit("save_every", recipe.save_every);
+  visit("device", recipe.device);
+  visit("threads", recipe.threads);
 }
 
 void require(bool holds, const std::string& what) {
@@ -88,7 +91,8 @@ void check(const RunRecipe& recipe) {
   StepSchedule("--passes-without-gradient", recipe.passes_without_gradient, 0);
   StepSchedule("--passes-with-gradient", recipe.passes_with_gradient, 1);
   require(recipe.steps >= 1, "--steps: expected at least 1");
-  require(recipe.micro_tokens >= 1 && recipe.batch_tokens % recipe.micro_tokens == 0,
+  require(recipe.micro_tokens >= 1 && recipe.batch_tokens >= recipe.micro_tokens &&
+              recipe.batch_tokens % recipe.micro_tokens == 0,
           "--batch-tokens: " + std::to_string(recipe.batch_tokens) + " is no multiple of --micro-tokens, " +
               std::to_string(recipe.micro_tokens));
   for (const std::int64_t length : sequence.values()) {
@@ -103,6 +107,12 @@ void check(const RunRecipe& recipe) {
   require(recipe.learning_rate > 0, "--learning-rate: expected a positive number");
   require(recipe.final_learning_rate >= 0 && recipe.final_learning_rate <= 1,
           "--final-learning-rate: expected a share from 0 to 1");
+  require(recipe.warmup_steps >= 0, "--warmup-steps: expected 0 or more");
+  require(recipe.weight_decay >= 0, "--weight-decay: expected 0 or more");
+  require(recipe.beta1 >= 0 && recipe.beta1 < 1, "--beta1: expected a number from 0 to below 1");
+  require(recipe.beta2 >= 0 && recipe.beta2 < 1, "--beta2: expected a number from 0 to below 1");
+  require(recipe.kv_loss >= 0, "--kv-loss: expected 0 or more");
+  require(recipe.threads >= 0, "--threads: expected 0 or more");
   require(recipe.clip > 0, "--clip: expected a positive number");
   require(recipe.precision == "f32" || recipe.precision == "bf16",
           "--precision: \"" + recipe.precision + "\" is not known; expected f32 or bf16");

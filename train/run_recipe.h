@@ -8,11 +8,13 @@
 
 namespace condensed::train {
 
-/// Everything that decides what a run computes. Kept in the run's folder, so that going on needs no options.
+/// Everything that decides what a run computes, and on what. Kept in the run's folder, so that going on needs
+/// no options.
 struct RunRecipe {
   std::filesystem::path model;       // folder it begins with, Hugging Face layout
   std::filesystem::path tokens;      // of condensed-train prepare
   std::filesystem::path validation;  // likewise; empty: none
+  std::int64_t n_tokens = 0;         // in `tokens`, set when a run begins: it goes on with the same file only
   std::int64_t steps = 1000;
   std::int64_t batch_tokens = 16384;  // tokens a step
   std::int64_t micro_tokens = 4096;   // of them at once in memory; gradients add up
@@ -35,6 +37,8 @@ struct RunRecipe {
   std::int64_t validate_every = 250;  // steps; 0: only at the end
   std::int64_t validation_sequences = 32;
   std::int64_t save_every = 250;  // steps
+  std::string device = "cpu";     // as libtorch names them: cpu, cuda, cuda:1
+  int threads = 0;                // 0: libtorch's choice
 };
 
 boost::json::object to_json(const RunRecipe& recipe);

@@ -20,8 +20,8 @@ SequenceOrder::SequenceOrder(const TokenFile& tokens, std::int64_t block_tokens,
       // One block less: it is what the epochs' offsets move in. One token more: the last one's prediction.
       n_blocks_((tokens.size() - 1) / block_tokens - 1) {
   if (n_blocks_ < 1) {
-    throw engine::InputError("the text has " + std::to_string(tokens.size()) + " tokens; sequences of " +
-                             std::to_string(block_tokens) + " need at least " +
+    throw engine::InputError(tokens.path().string() + ": has " + std::to_string(tokens.size()) +
+                             " tokens; sequences of " + std::to_string(block_tokens) + " need at least " +
                              std::to_string(2 * block_tokens + 1));
   }
 }

@@ -25,7 +25,7 @@ class StepSchedule {
   std::vector<Change> changes_;  // ascending; the first at step 0
 };
 
-/// Linear warmup from 0, then half a cosine down to `final_share` of the peak at the last step.
+/// Linear warmup from 0, then half a cosine down to `final_share` of the peak, where the run ends.
 struct LearningRate {
   double peak = 0;
   double final_share = 0.1;

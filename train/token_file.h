@@ -17,6 +17,7 @@ class TokenFile {
   /// Throws InputError naming the file, also when a token is not below `vocab_size`.
   TokenFile(const std::filesystem::path& path, int vocab_size);
 
+  const std::filesystem::path& path() const { return file_.path(); }
   std::int64_t size() const { return size_; }
   /// Token `index` in [0, size()).
   std::int64_t operator[](std::int64_t index) const;

@@ -31,6 +31,13 @@ std::int64_t first_token_of(const RunRecipe& recipe, const engine::ModelConfig& 
   return *config.bos_token_id;
 }
 
+InputError diverged(std::int64_t step) {
+  return InputError(
+      "step " + std::to_string(step) +
+      ": the loss, its gradient or a parameter is no number any more; the state saved last is kept. A "
+      "smaller --learning-rate or more --warmup-steps may help");
+}
+
 Decoder::Options decoder_options(const RunRecipe& recipe) {
   return {.precision = recipe.precision == "bf16" ? Precision::bf16 : Precision::f32,
           .recompute_activations = recipe.recompute};
@@ -66,7 +73,7 @@ std::unique_ptr<torch::optim::AdamW> make_optimiser(const RunRecipe& recipe,
 torch::serialize::InputArchive open_state(const fs::path& folder) {
   torch::serialize::InputArchive archive;
   try {
-    archive.load_from((folder / kState).string());
+    archive.load_from((folder / kState).string(), torch::kCPU);  // wherever it was written
   } catch (const c10::Error& error) {
     throw InputError((folder / kState).string() +
                      ": cannot be read as a run's state: " + error.what_without_backtrace());
@@ -100,13 +107,27 @@ Parameters load_run_parameters(const fs::path& folder, const engine::ModelConfig
   return parameters;
 }
 
-std::unique_ptr<Trainer> Trainer::begin(const fs::path& folder, const RunRecipe& recipe,
+RunRecipe read_recipe(const fs::path& folder) {
+  RunRecipe recipe = recipe_of(read_json_object(folder / "recipe.json"), (folder / "recipe.json").string());
+  check(recipe);
+  return recipe;
+}
+
+std::unique_ptr<Trainer> Trainer::begin(const fs::path& folder, RunRecipe recipe,
                                         const torch::Device& device) {
   check(recipe);
   if (fs::exists(folder / "recipe.json")) {
     throw InputError(folder.string() +
                      ": holds a run already; go on with --resume, or choose another folder");
   }
+  if (fs::exists(folder / "model.safetensors")) {
+    throw InputError(folder.string() +
+                     ": holds a model, which a run's files would spoil; choose another folder");
+  }
+  // A run can be resumed from anywhere.
+  recipe.model = fs::absolute(recipe.model);
+  recipe.tokens = fs::absolute(recipe.tokens);
+  recipe.validation = recipe.validation.empty() ? fs::path() : fs::absolute(recipe.validation);
   engine::Checkpoint checkpoint(recipe.model);
   std::unique_ptr<Trainer> trainer(
       new Trainer(folder, recipe, checkpoint.config(), load_parameters(checkpoint), device, 0));
@@ -120,14 +141,13 @@ std::unique_ptr<Trainer> Trainer::begin(const fs::path& folder, const RunRecipe&
   trainer->log_ = std::make_unique<TrainingLog>(folder, 0);
   trainer->save();
   // Last: a folder with a recipe can be resumed.
-  replace_file(folder / "recipe.json", boost::json::serialize(to_json(recipe)) + "\n");
+  trainer->recipe_.n_tokens = trainer->tokens_.size();
+  replace_file(folder / "recipe.json", boost::json::serialize(to_json(trainer->recipe_)) + "\n");
   return trainer;
 }
 
 std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder, const torch::Device& device) {
-  const RunRecipe recipe =
-      recipe_of(read_json_object(folder / "recipe.json"), (folder / "recipe.json").string());
-  check(recipe);
+  const RunRecipe recipe = read_recipe(folder);
   const engine::ModelConfig config = engine::read_model_config(folder / "config.json");
   auto archive = open_state(folder);
   c10::IValue steps_done;
@@ -136,11 +156,30 @@ std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder, const torch::De
   }
   std::unique_ptr<Trainer> trainer(
       new Trainer(folder, recipe, config, load_run_parameters(folder, config), device, steps_done.toInt()));
-  torch::serialize::InputArchive optimiser;
-  archive.read("optimiser", optimiser);
-  trainer->optimiser_->load(optimiser);
+  if (trainer->tokens_.size() != recipe.n_tokens) {
+    throw InputError(recipe.tokens.string() + ": has " + std::to_string(trainer->tokens_.size()) +
+                     " tokens, and had " + std::to_string(recipe.n_tokens) +
+                     " when the run began; it goes on with the same file only");
+  }
+  trainer->load_optimiser(archive);
   trainer->log_ = std::make_unique<TrainingLog>(folder, trainer->steps_done_);
   return trainer;
+}
+
+void Trainer::load_optimiser(torch::serialize::InputArchive& archive) {
+  torch::serialize::InputArchive optimiser;
+  try {
+    archive.read("optimiser", optimiser);
+    optimiser_->load(optimiser);
+  } catch (const c10::Error& error) {
+    throw InputError((folder_ / kState).string() +
+                     ": holds no state of this run's optimiser: " + error.what_without_backtrace());
+  }
+  for (auto& [key, state] : optimiser_->state()) {
+    auto& moments = static_cast<torch::optim::AdamWParamState&>(*state);
+    moments.exp_avg(moments.exp_avg().to(device_));
+    moments.exp_avg_sq(moments.exp_avg_sq().to(device_));
+  }
 }
 
 Trainer::Trainer(fs::path folder, RunRecipe recipe, const engine::ModelConfig& config, Parameters parameters,
@@ -156,13 +195,21 @@ Trainer::Trainer(fs::path folder, RunRecipe recipe, const engine::ModelConfig& c
                      .warmup_steps = recipe_.warmup_steps,
                      .steps = recipe_.steps},
       tokens_(recipe_.tokens, config.vocab_size),
-      validation_(recipe_.validation.empty()
-                      ? nullptr
-                      : std::make_unique<TokenFile>(recipe_.validation, config.vocab_size)),
+
       order_(tokens_, sequence_.largest(), recipe_.seed, first_token_of(recipe_, config)),
       decoder_(config, on_device(config, std::move(parameters), device), decoder_options(recipe_)),
       optimiser_(make_optimiser(recipe_, config, decoder_.parameters())),
-      steps_done_(steps_done) {}
+      steps_done_(steps_done) {
+  if (recipe_.kv_loss > 0 && !decoder_.cyclic()) {
+    throw InputError(
+        "--kv-loss: no layer of this model attends to one above it, so that keys and values do not change");
+  }
+  if (!recipe_.validation.empty()) {
+    validation_ = std::make_unique<TokenFile>(recipe_.validation, config.vocab_size);
+    validation_order_ = std::make_unique<SequenceOrder>(*validation_, sequence_.largest(), kValidationSeed,
+                                                        first_token_of(recipe_, config));
+  }
+}
 
 std::int64_t Trainer::tokens_read() const {
   return recipe_.skip_tokens + steps_done_ * recipe_.batch_tokens;
@@ -196,7 +243,10 @@ StepRecord Trainer::step() {
   for (auto& group : optimiser_->param_groups()) {
     static_cast<torch::optim::AdamWOptions&>(group.options()).lr(record.learning_rate);
   }
-  optimiser_->zero_grad();
+  // Undefined, and not zero: what got a gradient in earlier steps only must not go on moving by it.
+  for (const NamedTensor& named : named_tensors(decoder_.config(), decoder_.parameters())) {
+    named.tensor->mutable_grad().reset();
+  }
 
   const std::int64_t n_micro = recipe_.batch_tokens / recipe_.micro_tokens;
   const std::int64_t n_sequences = recipe_.micro_tokens / record.sequence;
@@ -221,10 +271,7 @@ StepRecord Trainer::step() {
   }
   record.gradient_norm = torch::nn::utils::clip_grad_norm_(all, recipe_.clip);
   if (!std::isfinite(record.loss) || !std::isfinite(record.gradient_norm)) {
-    throw InputError(
-        "step " + std::to_string(steps_done_ + 1) +
-        ": the loss or its gradient is no number any more; the state saved last is kept. A smaller "
-        "--learning-rate or more --warmup-steps may help");
+    throw diverged(steps_done_ + 1);
   }
   optimiser_->step();
 
@@ -239,7 +286,7 @@ StepRecord Trainer::step() {
 Validation Trainer::validate() {
   const torch::NoGradGuard no_gradient;
   const Passes passes{.without_gradient = decoder_.config().forward_passes,
-                      .with_gradient = decoder_.config().backward_passes};
+                      .with_gradient = std::max(1, decoder_.config().backward_passes)};
   return {.iterated = std::exp(
               validation_loss([&](const Tensor& in) { return decoder_.forward(in, passes).logits; })),
           .exact = std::exp(validation_loss([&](const Tensor& in) { return decoder_.decode(in); }))};
@@ -248,12 +295,12 @@ Validation Trainer::validate() {
 /// Nats a token over the first sequences of the validation text's order.
 double Trainer::validation_loss(const std::function<Tensor(const Tensor&)>& logits_of) {
   const std::int64_t length = sequence_.largest();
-  SequenceOrder order(*validation_, length, kValidationSeed, first_token_of(recipe_, decoder_.config()));
+
   const std::int64_t at_once = std::max<std::int64_t>(1, recipe_.micro_tokens / length);
   double sum = 0;
   for (std::int64_t done = 0; done < recipe_.validation_sequences; done += at_once) {
     const std::int64_t n = std::min(at_once, recipe_.validation_sequences - done);
-    const Tensor sequences = order.sequences(done * length, n, length).to(device_);
+    const Tensor sequences = validation_order_->sequences(done * length, n, length).to(device_);
     const Tensor logits = logits_of(sequences.slice(1, 0, length));
     sum += torch::cross_entropy_loss(logits.flatten(0, 1), sequences.slice(1, 1).flatten()).item<double>() *
            static_cast<double>(n);
@@ -265,15 +312,23 @@ void Trainer::save() const {
   torch::serialize::OutputArchive archive;
   Parameters parameters = decoder_.parameters();
   for (const NamedTensor& named : named_tensors(decoder_.config(), parameters)) {
+    if (!torch::isfinite(*named.tensor).all().item<bool>()) {
+      throw diverged(steps_done_);
+    }
     archive.write(named.name, named.tensor->detach().cpu());
   }
   torch::serialize::OutputArchive optimiser(archive.compilation_unit());
   optimiser_->save(optimiser);
   archive.write("optimiser", optimiser);
   archive.write("steps_done", c10::IValue(steps_done_));
-  const fs::path beside = folder_ / (std::string(kState) + ".part");
-  archive.save_to(beside.string());
-  move_into_place(beside, folder_ / kState);
+  replace_file(folder_ / kState, [&](std::ostream& file) {
+    // Always "all written": libtorch's writer throws in its destructor otherwise. The stream knows, and is
+    // asked.
+    archive.save_to([&](const void* data, std::size_t n) {
+      file.write(static_cast<const char*>(data), static_cast<std::streamsize>(n));
+      return n;
+    });
+  });
 }
 
 }  // namespace condensed::train

@@ -28,7 +28,7 @@ namespace condensed::train {
 class Trainer {
  public:
   /// Begins a run in `folder`, which must not hold one. Throws InputError.
-  static std::unique_ptr<Trainer> begin(const std::filesystem::path& folder, const RunRecipe& recipe,
+  static std::unique_ptr<Trainer> begin(const std::filesystem::path& folder, RunRecipe recipe,
                                         const torch::Device& device);
   /// Goes on with the run of `folder` from its last saved state. Throws InputError.
   static std::unique_ptr<Trainer> resume(const std::filesystem::path& folder, const torch::Device& device);
@@ -50,6 +50,7 @@ class Trainer {
   double validation_loss(const std::function<torch::Tensor(const torch::Tensor&)>& logits_of);
   std::int64_t tokens_read() const;
   void save() const;
+  void load_optimiser(torch::serialize::InputArchive& archive);
 
   std::filesystem::path folder_;
   RunRecipe recipe_;
@@ -59,13 +60,17 @@ class Trainer {
   StepSchedule passes_with_gradient_;
   LearningRate learning_rate_;
   TokenFile tokens_;
-  std::unique_ptr<TokenFile> validation_;
   SequenceOrder order_;
+  std::unique_ptr<TokenFile> validation_;            // null: none
+  std::unique_ptr<SequenceOrder> validation_order_;  // likewise
   Decoder decoder_;
   std::unique_ptr<torch::optim::AdamW> optimiser_;
   std::int64_t steps_done_ = 0;
   std::unique_ptr<TrainingLog> log_;  // null until the folder is the run's
 };
+
+/// The recipe of the run of `folder`. Throws InputError.
+RunRecipe read_recipe(const std::filesystem::path& folder);
 
 /// The parameters that the run of `folder` has reached. Throws InputError.
 Parameters load_run_parameters(const std::filesystem::path& folder, const engine::ModelConfig& config);

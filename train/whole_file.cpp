@@ -29,15 +29,22 @@ void synchronise(const fs::path& path) {
 
 }  // namespace
 
-void replace_file(const fs::path& path, std::string_view content) {
+void replace_file(const fs::path& path, const std::function<void(std::ostream&)>& write) {
   const fs::path beside = path.string() + ".part";
   std::ofstream file(beside, std::ios::binary | std::ios::trunc);
-  file << content;
+  write(file);
   file.close();
   if (!file) {
-    throw engine::InputError(beside.string() + ": cannot be written: " + std::strerror(errno));
+    const int error = errno;
+    std::error_code ignored;
+    fs::remove(beside, ignored);
+    throw engine::InputError(path.string() + ": cannot be written: " + std::strerror(error));
   }
   move_into_place(beside, path);
+}
+
+void replace_file(const fs::path& path, std::string_view content) {
+  replace_file(path, [content](std::ostream& file) { file << content; });
 }
 
 void move_into_place(const fs::path& written, const fs::path& path) {

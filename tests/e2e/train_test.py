@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import resource
 import signal
 import struct
 import subprocess
@@ -146,11 +146,30 @@ class Interrupted(Folder):
         _, said = process.communicate(timeout=TIMEOUT_S)
         self.assertEqual(process.returncode, 0)
         self.assertIn("go on with: condensed-train run --resume", said)
-        run(TRAIN, "run", "--resume", cut, "--threads", 1)
+        run(TRAIN, "run", "--resume", cut)
         for name in ("whole", "cut"):
             run(TRAIN, "export", self.folder / name, self.folder / f"{name}-model", "--dtype", "f32")
         whole, resumed = (self.folder / f"{name}-model/model.safetensors" for name in ("whole", "cut"))
         self.assertEqual(whole.read_bytes(), resumed.read_bytes())
+
+    def test_a_full_disk_ends_the_run_and_keeps_its_state(self):
+        command = [str(part) for part in (TRAIN, "run", "--model", self.folder / "plain", "--tokens", self.folder / "tokens",
+                   "--steps", 4, "--save-every", 2, *SMALL)]  # fmt: skip
+        full = self.folder / "full"
+        run(*command, "--out", self.folder / "room")
+        size = (self.folder / "room/state.pt").stat().st_size
+        # The first state has no moments yet and fits; those after it do not.
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size * 2 // 3, size * 2 // 3))
+        result = subprocess.run([*command, "--out", str(full)], capture_output=True, text=True, timeout=TIMEOUT_S,
+                                preexec_fn=limit, restore_signals=False)  # fmt: skip
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("state.pt: cannot be written", result.stderr)
+        self.assertFalse((full / "state.pt.part").exists())
+        run(TRAIN, "run", "--resume", full)
+        for name in ("room", "full"):
+            run(TRAIN, "export", self.folder / name, self.folder / f"{name}-model")
+        room, resumed = (self.folder / f"{name}-model/model.safetensors" for name in ("room", "full"))
+        self.assertEqual(room.read_bytes(), resumed.read_bytes())
 
     def test_what_cannot_be_used_is_said(self):
         tokens, plain = self.folder / "tokens", self.folder / "plain"
@@ -160,11 +179,14 @@ class Interrupted(Folder):
             (1, "expected a plain Llama", ("init", "--from", MODEL, "--layer-types", "w=2", "--out", out)),
             (1, "expected w=N", ("init", "--from", plain, "--layer-types", "w=3", "--out", out)),
             (1, "the model's vocabulary", ("run", "--out", out, "--model", self.small_vocabulary(), "--tokens", tokens)),
+            (1, "is no file", ("init", "--config", self.folder / "config.json", "--tokenizer", "nowhere", "--out", out)),
             (1, "--device teapot", ("run", "--out", out, "--model", plain, "--tokens", tokens, "--device", "teapot")),
             (1, "nowhere", ("run", "--resume", self.folder / "nowhere")),
             (2, "--resume", ("run", "--resume", out, "--steps", 3)),
             (2, "required", ("run", "--out", out)),
             (2, "required", ("init", "--out", out)),
+            (2, "--seed", ("init", "--from", plain, "--seed", 3, "--out", out)),
+            (2, "--validation", ("run", "--out", out, "--model", plain, "--tokens", tokens, "--validate-every", 3)),
             (1, "not valid UTF-8", ("prepare", self.binary(), "--tokenizer", self.folder / "tokenizer.model", "--out", out)),
             (1, "expected a text file", ("tokenizer", self.folder / "nowhere", "--out", out)),
             (2, "vocab-size", ("tokenizer", tokens, "--out", out, "--vocab-size", 5)),

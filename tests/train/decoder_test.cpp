@@ -53,9 +53,15 @@ double difference(const Tensor& a, const Tensor& b) {
   return (a - b).abs().max().item<double>();
 }
 
+Tensor prediction_loss(const Decoder::Output& out, const Tensor& tokens) {
+  return torch::cross_entropy_loss(out.logits.flatten(0, 1), tokens.slice(1, 1).flatten());
+}
+
+/// With the KV loss, where there is one.
 Tensor loss_of(Decoder& decoder, const Tensor& tokens, const Passes& passes) {
   const auto out = decoder.forward(tokens.slice(1, 0, -1), passes);
-  return torch::cross_entropy_loss(out.logits.flatten(0, 1), tokens.slice(1, 1).flatten());
+  const Tensor loss = prediction_loss(out, tokens);
+  return out.kv_change.defined() ? loss + 0.3 * out.kv_change : loss;
 }
 
 class GoldenCase : public testing::TestWithParam<const char*> {
@@ -160,11 +166,13 @@ TEST(Decoder, OnePassWithGradientGivesKeysAndValuesNone) {
   const Tensor tokens = random_tokens(2, 7, 23);
   // Layer 1's keys and values are read by layer 0 only: they matter a pass later.
   Decoder once = tiny_decoder("1_0_2_3", 4, torch::kFloat32);
-  loss_of(once, tokens, {.without_gradient = 3, .with_gradient = 1}).backward();
+  prediction_loss(once.forward(tokens.slice(1, 0, -1), {.without_gradient = 3, .with_gradient = 1}), tokens)
+      .backward();
   EXPECT_FALSE(once.parameters().layers[1].k_proj.grad().defined());
   EXPECT_FALSE(once.parameters().layers[1].v_proj.grad().defined());
   Decoder twice = tiny_decoder("1_0_2_3", 4, torch::kFloat32);
-  loss_of(twice, tokens, {.without_gradient = 3, .with_gradient = 2}).backward();
+  prediction_loss(twice.forward(tokens.slice(1, 0, -1), {.without_gradient = 3, .with_gradient = 2}), tokens)
+      .backward();
   EXPECT_GT(twice.parameters().layers[1].k_proj.grad().abs().max().item<double>(), 0);
   EXPECT_GT(twice.parameters().layers[1].v_proj.grad().abs().max().item<double>(), 0);
 }
@@ -192,12 +200,7 @@ TEST(Decoder, RecomputingGivesTheSameGradients) {
     Decoder kept = tiny_decoder(types, 4, torch::kFloat64);
     Decoder again = tiny_decoder(types, 4, torch::kFloat64, {.recompute_activations = true});
     for (Decoder* const decoder : {&kept, &again}) {
-      const auto out = decoder->forward(tokens.slice(1, 0, -1), {.without_gradient = 1, .with_gradient = 2});
-      Tensor loss = torch::cross_entropy_loss(out.logits.flatten(0, 1), tokens.slice(1, 1).flatten());
-      if (out.kv_change.defined()) {
-        loss = loss + out.kv_change;
-      }
-      loss.backward();
+      loss_of(*decoder, tokens, {.without_gradient = 1, .with_gradient = 2}).backward();
     }
     const auto expected = named_tensors(kept.config(), kept.parameters());
     const auto found = named_tensors(again.config(), again.parameters());

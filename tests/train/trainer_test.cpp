@@ -8,6 +8,8 @@
 #include "engine/checkpoint.h"
 #include "engine/input_error.h"
 #include "tests/train/scratch.h"
+#include "train/decoder.h"
+#include "train/sequence_order.h"
 
 namespace condensed::train {
 namespace {
@@ -126,12 +128,128 @@ TEST_F(Training, StepsAfterTheLastSavedStateAreRunAnew) {
 TEST_F(Training, MicroBatchesAddUp) {
   RunRecipe wanted = recipe("0_2_2_3");
   wanted.steps = 3;
-  finish(*begin(wanted, "halves"));
+  wanted.kv_loss = 0.5;
+  const auto halves = finish(*begin(wanted, "halves"));
   wanted.micro_tokens = 256;
+  const auto whole = finish(*begin(wanted, "whole"));
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_NEAR(halves[i].loss, whole[i].loss, 1e-4);
+    EXPECT_NEAR(halves[i].gradient_norm, whole[i].gradient_norm, 1e-3 * whole[i].gradient_norm);
+  }
+}
+
+/// What one step from the same beginning gives.
+class OneStep : public Training {
+ protected:
+  RunRecipe one_step() const {
+    RunRecipe out = recipe("0_2_2_3");
+    out.steps = 1;
+    out.warmup_steps = 0;
+    out.weight_decay = 0;
+    return out;
+  }
+  Parameters begun() const {
+    engine::Checkpoint checkpoint(folder_ / "model");
+    return load_parameters(checkpoint);
+  }
+};
+
+TEST_F(OneStep, ReadsWhereItIsToldTo) {
+  RunRecipe wanted = one_step();
+  wanted.micro_tokens = wanted.batch_tokens;
+  wanted.skip_tokens = 96;
+  const double loss = finish(*begin(wanted, "run")).front().loss;
+
+  engine::Checkpoint checkpoint(wanted.model);
+  Decoder decoder(checkpoint.config(), load_parameters(checkpoint), {});
+  const TokenFile file(wanted.tokens, 16);
+  SequenceOrder order(file, 32, wanted.seed, -1);
+  const torch::Tensor sequences = order.sequences(96, 8, 32);
+  const auto out = decoder.forward(sequences.slice(1, 0, 32), {.without_gradient = 2, .with_gradient = 2});
+  EXPECT_NEAR(
+      loss,
+      torch::cross_entropy_loss(out.logits.flatten(0, 1), sequences.slice(1, 1).flatten()).item<double>(),
+      1e-5);
+}
+
+TEST_F(OneStep, MovesEachParameterByTheLearningRateWithoutMoments) {
+  RunRecipe wanted = one_step();
+  wanted.beta1 = 0;
+  wanted.beta2 = 0;
+  finish(*begin(wanted, "run"));
+  const torch::Tensor moved = (reached("run").layers[1].down_proj - begun().layers[1].down_proj).abs();
+  EXPECT_NEAR(moved.median().item<double>(), wanted.learning_rate, 1e-4 * wanted.learning_rate);
+}
+
+TEST_F(OneStep, DecaysMatricesAndNoVectors) {
+  RunRecipe wanted = one_step();
+  finish(*begin(wanted, "without"));
+  wanted.weight_decay = 0.5;
+  finish(*begin(wanted, "with"));
+  const Parameters without = reached("without");
+  const Parameters with = reached("with");
+  EXPECT_TRUE(torch::equal(with.layers[2].mlp_norm, without.layers[2].mlp_norm));
+  EXPECT_TRUE(torch::equal(with.final_norm, without.final_norm));
+  const torch::Tensor decayed = without.embedding - wanted.learning_rate * 0.5 * begun().embedding;
+  EXPECT_TRUE(torch::allclose(with.embedding, decayed, 0, 1e-7));
+}
+
+TEST_F(OneStep, ClipsTheGradient) {
+  RunRecipe wanted = one_step();
+  wanted.clip = 1e-12;  // far below what Adam's epsilon lets count
+  const auto records = finish(*begin(wanted, "run"));
+  EXPECT_GT(records.front().gradient_norm, 0.01);
+  EXPECT_LT((reached("run").embedding - begun().embedding).abs().max().item<double>(),
+            1e-3 * wanted.learning_rate);
+}
+
+TEST_F(OneStep, KvLossHasAGradient) {
+  RunRecipe wanted = one_step();
+  const double without = finish(*begin(wanted, "without")).front().gradient_norm;
+  wanted.kv_loss = 10;
+  const auto with = finish(*begin(wanted, "with"));
+  EXPECT_GT(std::abs(with.front().gradient_norm - without), 1e-3);
+}
+
+TEST_F(OneStep, RecomputingChangesNothingAndBfloat16ALittle) {
+  RunRecipe wanted = one_step();
+  const auto kept = finish(*begin(wanted, "kept")).front();
+  wanted.recompute = true;
+  const auto again = finish(*begin(wanted, "again")).front();
+  EXPECT_NEAR(again.loss, kept.loss, 1e-5);
+  EXPECT_NEAR(again.gradient_norm, kept.gradient_norm, 1e-4 * kept.gradient_norm);
+  wanted.precision = "bf16";
+  const auto rounded = finish(*begin(wanted, "rounded")).front();
+  EXPECT_NE(rounded.loss, kept.loss);
+  EXPECT_NEAR(rounded.loss, kept.loss, 0.05);
+}
+
+TEST_F(Training, GradientsThatEndLeaveNoMomentum) {
+  RunRecipe wanted = recipe("1_0_2_3");  // layer 1's keys and values only get a gradient from a second pass
+  wanted.steps = 12;
+  wanted.passes_with_gradient = "2,6:1";
   finish(*begin(wanted, "whole"));
-  Parameters a = reached("halves");
-  Parameters b = reached("whole");
-  EXPECT_LT((a.embedding - b.embedding).abs().max().item<double>(), 1e-4);
+  {
+    const auto first = begin(wanted, "parts");
+    finish(*first, 6);
+  }
+  const Parameters halfway = reached("parts");
+  finish(*resume("parts"));
+  expect_equal(reached("whole"), reached("parts"));
+  EXPECT_TRUE(torch::equal(reached("parts").layers[1].k_proj, halfway.layers[1].k_proj));
+}
+
+TEST_F(Training, AModelThatSaysNoPassWithGradientIsValidatedAllTheSame) {
+  boost::json::object object = config("0_2_2_3");
+  object["backward_passes"] = 0;
+  write_model_folder(folder_ / "no-passes", object,
+                     random_parameters(engine::parse_model_config(object, "the test"), 0.1, 5),
+                     kernels::DType::f32, {});
+  RunRecipe wanted = recipe("0_2_2_3");
+  wanted.model = folder_ / "no-passes";
+  wanted.validation = wanted.tokens;
+  wanted.steps = 1;
+  EXPECT_TRUE(finish(*begin(wanted, "run")).front().validation);
 }
 
 TEST_F(Training, WhatCannotBeUsedIsSaid) {
@@ -144,7 +262,15 @@ TEST_F(Training, WhatCannotBeUsedIsSaid) {
   };
   refused([](RunRecipe& r) { r.micro_tokens = 100; },
           "--batch-tokens: 256 is no multiple of --micro-tokens, 100");
+  refused([](RunRecipe& r) { r.batch_tokens = 0; }, "--batch-tokens");
+  refused([](RunRecipe& r) { r.beta2 = 1; }, "--beta2");
   refused([](RunRecipe& r) { r.sequence = "48"; }, "--sequence: 48 does not divide");
+  refused([&](RunRecipe& r) { r.model = make_model("0_1_2_3", "plain"), r.kv_loss = 1; }, "--kv-loss");
+  {
+    write_token_file(folder_ / "short", std::vector<std::int32_t>(40, 3), 16);
+    refused([&](RunRecipe& r) { r.validation = folder_ / "short"; }, "short: has 40 tokens");
+  }
+  EXPECT_THAT([&] { begin(good, "model"); }, ThrowsMessage<engine::InputError>(HasSubstr("holds a model")));
   refused([](RunRecipe& r) { r.precision = "fp8"; }, "--precision");
   refused([](RunRecipe& r) { r.passes_with_gradient = "0"; }, "--passes-with-gradient");
   refused([](RunRecipe& r) { r.model = "/nowhere"; }, "/nowhere");
@@ -178,7 +304,11 @@ TEST_F(Training, ADivergingRunEndsAndItsStateStays) {
   wanted.save_every = 1;
   const auto trainer = begin(wanted, "run");
   EXPECT_THAT([&] { finish(*trainer); }, ThrowsMessage<engine::InputError>(HasSubstr("no number any more")));
-  EXPECT_GE(resume("run")->steps_done(), 0);
+  Parameters kept = reached("run");
+  for (const NamedTensor& named :
+       named_tensors(engine::read_model_config(folder_ / "model/config.json"), kept)) {
+    EXPECT_TRUE(torch::isfinite(*named.tensor).all().item<bool>()) << named.name;
+  }
 }
 
 TEST_F(Training, ACondensedModelBeginsWithAveragedKeysAndValues) {

@@ -15,7 +15,8 @@ struct TokenizerOptions {
   std::vector<std::filesystem::path> texts;
   std::filesystem::path out;  // tokenizer.model to write
   int vocab_size = 4096;
-  std::int64_t sentences = 500'000;  // lines drawn from the texts
+  std::int64_t sentences = 500'000;             // lines drawn from the texts
+  std::int64_t longest_line_bytes = 1'000'000;  // longer ones are left out
 };
 void run_tokenizer(const TokenizerOptions& options);
 

@@ -21,6 +21,9 @@ void add_tokenizer(CLI::App& app, TokenizerOptions& options) {
   command->add_option("--vocab-size", options.vocab_size, "Pieces, bytes and control tokens included")
       ->check(CLI::Range(320, 1'000'000))
       ->capture_default_str();
+  command->add_option("--longest-line", options.longest_line_bytes, "Bytes; longer lines are left out")
+      ->check(CLI::Range(100, 100'000'000))
+      ->capture_default_str();
   command->add_option("--sentences", options.sentences, "Lines to draw from the texts")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

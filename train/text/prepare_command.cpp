@@ -26,8 +26,8 @@ constexpr std::size_t kPieceBytes = 1U << 16;  // encoded at a time
 std::string read_text(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::stringstream content;
-  content << file.rdbuf();
-  if (!file) {
+  // Of an empty file nothing is inserted, which counts as a failure, too.
+  if (!fs::is_regular_file(path) || (!(content << file.rdbuf()) && fs::file_size(path) > 0)) {
     throw InputError(path.string() + ": cannot be read: " + std::strerror(errno));
   }
   if (!engine::is_valid_utf8(content.view())) {

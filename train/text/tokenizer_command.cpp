@@ -33,6 +33,7 @@ void run_tokenizer(const TokenizerOptions& options) {
       {"split_digits", "true"},
       {"input_sentence_size", std::to_string(options.sentences)},
       {"shuffle_input_sentence", "true"},
+      {"max_sentence_length", std::to_string(options.longest_line_bytes)},
       {"num_threads", "2"},
       {"minloglevel", "2"},
   });
