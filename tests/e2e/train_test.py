@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -129,6 +130,18 @@ class FromAPlainModel(Folder):
         exact = rows[0].index("validation_exact_perplexity")
         self.assertEqual([bool(row[exact]) for row in rows[1:]], [False] * 14 + [True])
         self.assertIn('"validation"', (self.folder / "run/log.html").read_text())
+
+
+class Manual(unittest.TestCase):
+    def test_every_command_and_flag_is_in_it(self):
+        page = (Path(__file__).resolve().parents[2] / "etc/man/condensed-train.1").read_text()
+        commands = re.findall(r"^  ([a-z]+) ", run(TRAIN, "--help").stdout.split("Subcommands:")[1], re.M)
+        self.assertEqual(commands, re.findall(r"^\.It Cm ([a-z]+)$", page, re.M))
+        for command in commands:
+            flags = set(re.findall(r"--([a-z][a-z0-9-]+)", run(TRAIN, command, "--help").stdout)) - {"help"}
+            self.assertGreaterEqual(len(flags), 1)
+            for flag in flags:
+                self.assertRegex(page, rf"Fl -{flag}\b", command)
 
 
 class Interrupted(Folder):
