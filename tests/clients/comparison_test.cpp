@@ -12,6 +12,7 @@
 #include "clients/bench/lookup.h"
 #include "report/html_page.h"
 #include "tests/clients/sample_report.h"
+#include "tests/engine/scratch_folder.h"
 
 namespace condensed::bench {
 namespace {
@@ -129,7 +130,7 @@ TEST(Comparison, MakesAPage) {
 class ResultsFile : public testing::Test {
  protected:
   std::string written(const std::string& text) {
-    std::string path = testing::TempDir() + "results-" + std::to_string(++files_) + ".json";
+    std::string path = folder_.path() / ("results-" + std::to_string(++files_) + ".json");
     std::ofstream(path) << text;
     return path;
   }
@@ -144,6 +145,7 @@ class ResultsFile : public testing::Test {
   }
 
  private:
+  engine::ScratchFolder folder_;  // of this test's own: others run at the same time
   int files_ = 0;
 };
 

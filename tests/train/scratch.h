@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
 
+#include "tests/engine/scratch_folder.h"
 #include "train/model_folder.h"
 #include "train/run_recipe.h"
 #include "train/token_file.h"
@@ -19,12 +19,6 @@ namespace condensed::train {
 /// A folder with a tiny random model and a text that repeats itself with variations.
 class Scratch : public testing::Test {
  protected:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "condensed-train-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~Scratch() override { std::filesystem::remove_all(folder_); }
-
   boost::json::object config(const std::string& layer_types) const {
     return {{"model_type", "lckv-llama"}, {"vocab_size", 16},          {"hidden_size", 32},
             {"intermediate_size", 64},    {"num_hidden_layers", 4},    {"num_attention_heads", 4},
@@ -68,7 +62,8 @@ class Scratch : public testing::Test {
     return out;
   }
 
-  std::filesystem::path folder_;
+  engine::ScratchFolder scratch_;
+  std::filesystem::path folder_ = scratch_.path();
 };
 
 }  // namespace condensed::train
