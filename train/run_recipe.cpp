@@ -45,6 +45,8 @@ void for_each_field(Recipe& recipe, const Visit& visit) {
   visit("threads", recipe.threads);
 }
 
+constexpr std::int64_t kMostPasses = 10'000;  // as in config.json
+
 void require(bool holds, const std::string& what) {
   if (!holds) {
     throw InputError(what);
@@ -88,8 +90,11 @@ RunRecipe recipe_of(const json::object& object, const std::string& place) {
 
 void check(const RunRecipe& recipe) {
   const StepSchedule sequence("--sequence", recipe.sequence, 2);
-  StepSchedule("--passes-without-gradient", recipe.passes_without_gradient, 0);
-  StepSchedule("--passes-with-gradient", recipe.passes_with_gradient, 1);
+  const StepSchedule without("--passes-without-gradient", recipe.passes_without_gradient, 0);
+  const StepSchedule with("--passes-with-gradient", recipe.passes_with_gradient, 1);
+  require(without.largest() + with.largest() <= kMostPasses,
+          "--passes-without-gradient and --passes-with-gradient: more than " + std::to_string(kMostPasses) +
+              " passes");
   require(recipe.steps >= 1, "--steps: expected at least 1");
   require(recipe.micro_tokens >= 1 && recipe.batch_tokens >= recipe.micro_tokens &&
               recipe.batch_tokens % recipe.micro_tokens == 0,
