@@ -111,7 +111,7 @@ void add_recipe(CLI::App& command, RunRecipe& recipe) {
   command.add_option("--seed", recipe.seed, "Of the order of reading")->capture_default_str();
   command.add_option("--precision", recipe.precision, "Of matrix products: f32, or bf16")
       ->capture_default_str();
-  command.add_flag("--recompute", recipe.recompute, "Keep no activations: less memory, a third more time");
+  command.add_flag("--recompute", recipe.recompute, "Keep no activations of layers: less memory, more time");
   command.add_option("--validate-every", recipe.validate_every, "Steps; 0: at the end only")
       ->needs(validation)
       ->capture_default_str();

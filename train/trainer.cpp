@@ -81,30 +81,24 @@ torch::serialize::InputArchive open_state(const fs::path& folder) {
   return archive;
 }
 
-void read_parameters(torch::serialize::InputArchive& archive, const engine::ModelConfig& config,
-                     Parameters& parameters, const fs::path& folder) {
-  const torch::NoGradGuard no_gradient;
+Parameters parameters_in(torch::serialize::InputArchive& archive, const engine::ModelConfig& config,
+                         const fs::path& folder) {
+  Parameters parameters;
   for (const NamedTensor& named : named_tensors(config, parameters)) {
-    Tensor stored;
-    if (!archive.try_read(named.name, stored) || stored.sizes() != torch::IntArrayRef(named.shape)) {
+    if (!archive.try_read(named.name, *named.tensor) ||
+        named.tensor->sizes() != torch::IntArrayRef(named.shape)) {
       throw InputError((folder / kState).string() + ": tensor " + named.name +
                        ": is missing or not of the shape that config.json says");
     }
-    if (named.tensor->defined()) {
-      named.tensor->copy_(stored);
-    } else {
-      *named.tensor = stored;
-    }
   }
+  return parameters;
 }
 
 }  // namespace
 
 Parameters load_run_parameters(const fs::path& folder, const engine::ModelConfig& config) {
   auto archive = open_state(folder);
-  Parameters parameters;
-  read_parameters(archive, config, parameters, folder);
-  return parameters;
+  return parameters_in(archive, config, folder);
 }
 
 RunRecipe read_recipe(const fs::path& folder) {
@@ -154,8 +148,8 @@ std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder, const torch::De
   if (!archive.try_read("steps_done", steps_done) || !steps_done.isInt()) {
     throw InputError((folder / kState).string() + ": does not say how many steps were done");
   }
-  std::unique_ptr<Trainer> trainer(
-      new Trainer(folder, recipe, config, load_run_parameters(folder, config), device, steps_done.toInt()));
+  std::unique_ptr<Trainer> trainer(new Trainer(folder, recipe, config, parameters_in(archive, config, folder),
+                                               device, steps_done.toInt()));
   if (trainer->tokens_.size() != recipe.n_tokens) {
     throw InputError(recipe.tokens.string() + ": has " + std::to_string(trainer->tokens_.size()) +
                      " tokens, and had " + std::to_string(recipe.n_tokens) +
@@ -195,7 +189,6 @@ Trainer::Trainer(fs::path folder, RunRecipe recipe, const engine::ModelConfig& c
                      .warmup_steps = recipe_.warmup_steps,
                      .steps = recipe_.steps},
       tokens_(recipe_.tokens, config.vocab_size),
-
       order_(tokens_, sequence_.largest(), recipe_.seed, first_token_of(recipe_, config)),
       decoder_(config, on_device(config, std::move(parameters), device), decoder_options(recipe_)),
       optimiser_(make_optimiser(recipe_, config, decoder_.parameters())),
@@ -295,7 +288,6 @@ Validation Trainer::validate() {
 /// Nats a token over the first sequences of the validation text's order.
 double Trainer::validation_loss(const std::function<Tensor(const Tensor&)>& logits_of) {
   const std::int64_t length = sequence_.largest();
-
   const std::int64_t at_once = std::max<std::int64_t>(1, recipe_.micro_tokens / length);
   double sum = 0;
   for (std::int64_t done = 0; done < recipe_.validation_sequences; done += at_once) {

@@ -19,9 +19,8 @@ namespace condensed::train {
 
 /// A run: its recipe, its model, and how far it has come. Its folder holds
 ///   recipe.json, config.json, tokenizer.model (if the model had one)
-///   state.pt    parameters, moments of the optimiser, steps done: replaced at once, so that a crash loses
-///   only what
-///               came after the last one
+///   state.pt: parameters, moments of the optimiser, steps done; replaced at once, so that a crash loses only
+///   what came after the last one
 ///   log.csv, log.html
 /// The same recipe gives the same numbers, to the bit, on the same machine with the same number of threads,
 /// however often it was stopped and resumed.

@@ -273,6 +273,7 @@ TEST_F(Training, WhatCannotBeUsedIsSaid) {
   EXPECT_THAT([&] { begin(good, "model"); }, ThrowsMessage<engine::InputError>(HasSubstr("holds a model")));
   refused([](RunRecipe& r) { r.precision = "fp8"; }, "--precision");
   refused([](RunRecipe& r) { r.passes_with_gradient = "0"; }, "--passes-with-gradient");
+  refused([](RunRecipe& r) { r.passes_without_gradient = "1,5:10000"; }, "more than 10000 passes");
   refused([](RunRecipe& r) { r.model = "/nowhere"; }, "/nowhere");
   refused([](RunRecipe& r) { r.tokens = r.model / "model.safetensors"; }, "condensed-train prepare");
   {
