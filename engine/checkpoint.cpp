@@ -6,16 +6,13 @@
 #include <set>
 #include <sstream>
 
-#include <boost/json.hpp>
-
 #include "engine/input_error.h"
+#include "engine/json_value.h"
 #include "kernels/stored_row.h"
 
 namespace condensed::engine {
 
 namespace {
-
-namespace json = boost::json;
 
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
@@ -25,20 +22,18 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& path)
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
   text << file.rdbuf();
-  boost::system::error_code error;
-  const json::value index = json::parse(text.str(), error);
-  const json::value* weight_map =
-      !error && index.is_object() ? index.get_object().if_contains("weight_map") : nullptr;
-  if (weight_map == nullptr || !weight_map->is_object()) {
-    throw InputError(path.string() + ": expected a JSON object with a weight_map object" +
-                     (error ? ": " + error.message() : ""));
+  const std::string expected = path.string() + ": expected a JSON object with a weight_map object";
+  const JsonObject index = parse_json_object(text.str(), expected);
+  const JsonValue* weight_map = index.find("weight_map");
+  if (weight_map == nullptr || weight_map->if_object() == nullptr) {
+    throw InputError(expected);
   }
   std::map<std::string, std::string> shards;
-  for (const auto& [tensor, shard] : weight_map->get_object()) {
-    const std::string_view name = shard.is_string() ? std::string_view(shard.get_string()) : "";
-    if (name.empty() || name.find('/') != std::string_view::npos || name == "..") {
+  for (const auto& [tensor, shard] : weight_map->if_object()->members()) {
+    const std::string name = shard.if_string() != nullptr ? *shard.if_string() : "";
+    if (name.empty() || name.find('/') != std::string::npos || name == "..") {
       throw InputError(path.string() + ": weight_map: tensor " + std::string(tensor) +
-                       ": expected the name of a file in the same folder, found " + json::serialize(shard));
+                       ": expected the name of a file in the same folder, found " + shard.text());
     }
     shards.emplace(tensor, name);
   }

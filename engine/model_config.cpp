@@ -8,15 +8,11 @@
 #include <sstream>
 #include <string_view>
 
-#include <boost/json.hpp>
-
 #include "engine/input_error.h"
 
 namespace condensed::engine {
 
 namespace {
-
-namespace json = boost::json;
 
 constexpr std::int64_t kMaxDim = 1 << 20;  // of any width, so that products of three fit 64 bits
 constexpr std::int64_t kMaxLayers = 4096;
@@ -25,28 +21,29 @@ constexpr std::int64_t kMaxPositions = std::int64_t{1} << 40;
 /// config.json with checked access: every error names the file, the key, what was expected and found.
 class ConfigObject {
  public:
-  ConfigObject(std::string place, const json::object& object) : place_(std::move(place)), object_(object) {}
+  ConfigObject(std::string place, const JsonObject& object) : place_(std::move(place)), object_(object) {}
 
   [[noreturn]] void fail(std::string_view key, const std::string& message) const {
     throw InputError(place_ + ": key \"" + std::string(key) + "\": " + message);
   }
   [[noreturn]] void fail_expected(std::string_view key, const std::string& expected) const {
-    const json::value* found = value(key);
-    fail(key, "expected " + expected + ", found " + (found != nullptr ? json::serialize(*found) : "nothing"));
+    const JsonValue* found = value(key);
+    fail(key, "expected " + expected + ", found " + (found != nullptr ? found->text() : "nothing"));
   }
 
   /// Null counts as absent, as in transformers.
-  const json::value* value(std::string_view key) const {
-    const json::value* found = object_.if_contains(key);
+  const JsonValue* value(std::string_view key) const {
+    const JsonValue* found = object_.find(key);
     return found == nullptr || found->is_null() ? nullptr : found;
   }
 
   std::int64_t integer(std::string_view key, std::int64_t least, std::int64_t most) const {
-    const json::value* found = value(key);
-    if (found == nullptr || !found->is_int64() || found->get_int64() < least || found->get_int64() > most) {
+    const JsonValue* found = value(key);
+    const std::int64_t* number = found != nullptr ? found->if_integer() : nullptr;
+    if (number == nullptr || *number < least || *number > most) {
       fail_expected(key, "a whole number from " + std::to_string(least) + " to " + std::to_string(most));
     }
-    return found->get_int64();
+    return *number;
   }
   std::int64_t integer(std::string_view key, std::int64_t least, std::int64_t most,
                        std::int64_t fallback) const {
@@ -56,11 +53,11 @@ class ConfigObject {
   int dim(std::string_view key, int fallback) const { return value(key) == nullptr ? fallback : dim(key); }
 
   double positive(std::string_view key, double fallback) const {
-    const json::value* found = value(key);
+    const JsonValue* found = value(key);
     if (found == nullptr) {
       return fallback;
     }
-    const double number = found->is_number() ? found->to_number<double>() : 0;
+    const double number = found->number().value_or(0);
     if (!(number > 0) || !std::isfinite(number)) {
       fail_expected(key, "a positive number");
     }
@@ -68,38 +65,42 @@ class ConfigObject {
   }
 
   bool boolean(std::string_view key, bool fallback) const {
-    const json::value* found = value(key);
-    if (found != nullptr && !found->is_bool()) {
+    const JsonValue* found = value(key);
+    const bool* truth = found != nullptr ? found->if_boolean() : &fallback;
+    if (truth == nullptr) {
       fail_expected(key, "true or false");
     }
-    return found != nullptr ? found->get_bool() : fallback;
+    return *truth;
   }
 
   std::string string(std::string_view key, std::string_view fallback) const {
-    const json::value* found = value(key);
-    if (found != nullptr && !found->is_string()) {
+    const JsonValue* found = value(key);
+    if (found == nullptr) {
+      return std::string(fallback);
+    }
+    if (found->if_string() == nullptr) {
       fail_expected(key, "a string");
     }
-    return std::string(found != nullptr ? std::string_view(found->get_string()) : fallback);
+    return *found->if_string();
   }
 
   std::optional<ConfigObject> object(std::string_view key) const {
-    const json::value* found = value(key);
+    const JsonValue* found = value(key);
     if (found == nullptr) {
       return std::nullopt;
     }
-    if (!found->is_object()) {
+    if (found->if_object() == nullptr) {
       fail_expected(key, "an object or null");
     }
-    return ConfigObject(place_ + ": " + std::string(key), found->get_object());
+    return ConfigObject(place_ + ": " + std::string(key), *found->if_object());
   }
 
  private:
   std::string place_;
-  const json::object& object_;
+  const JsonObject& object_;
 };
 
-json::value parse_file(const std::filesystem::path& path) {
+JsonObject parse_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
   text << file.rdbuf();
@@ -107,12 +108,7 @@ json::value parse_file(const std::filesystem::path& path) {
     throw InputError(path.string() +
                      ": cannot be read; a model folder in the Hugging Face layout has a config.json");
   }
-  boost::system::error_code error;
-  json::value value = json::parse(text.str(), error);
-  if (error || !value.is_object()) {
-    throw InputError(path.string() + ": expected a JSON object" + (error ? ": " + error.message() : ""));
-  }
-  return value;
+  return parse_json_object(text.str(), path.string() + ": expected a JSON object");
 }
 
 std::vector<LayerType> parse_layer_types(const ConfigObject& config, int n_layers) {
@@ -194,19 +190,20 @@ void parse_special_tokens(const ConfigObject& config, ModelConfig& out) {
   if (config.value("bos_token_id") != nullptr) {
     out.bos_token_id = static_cast<std::int32_t>(config.integer("bos_token_id", 0, last_token));
   }
-  const json::value* eos = config.value("eos_token_id");
+  const JsonValue* eos = config.value("eos_token_id");
   if (eos == nullptr) {
     return;
   }
-  if (!eos->is_array()) {
+  if (eos->if_array() == nullptr) {
     out.eos_token_ids.push_back(static_cast<std::int32_t>(config.integer("eos_token_id", 0, last_token)));
     return;
   }
-  for (const json::value& token : eos->get_array()) {
-    if (!token.is_int64() || token.get_int64() < 0 || token.get_int64() > last_token) {
+  for (const JsonValue& token : *eos->if_array()) {
+    const std::int64_t* id = token.if_integer();
+    if (id == nullptr || *id < 0 || *id > last_token) {
       config.fail_expected("eos_token_id", "token ids from 0 to " + std::to_string(last_token));
     }
-    out.eos_token_ids.push_back(static_cast<std::int32_t>(token.get_int64()));
+    out.eos_token_ids.push_back(static_cast<std::int32_t>(*id));
   }
 }
 
@@ -227,14 +224,15 @@ void refuse_unsupported(const ConfigObject& config) {
 
 /// What condensed-quantize wrote. Other tools' formats are refused.
 std::optional<WeightFormat> read_quantisation(const ConfigObject& config) {
-  const json::value* value = config.value("quantization_config");
+  const JsonValue* value = config.value("quantization_config");
   if (value == nullptr) {
     return std::nullopt;
   }
-  const json::object* found = value->if_object();
+  const JsonObject* found = value->if_object();
   const auto text = [&](std::string_view key) {
-    const json::value* item = found != nullptr ? found->if_contains(key) : nullptr;
-    return item != nullptr && item->is_string() ? std::string_view(item->get_string()) : std::string_view();
+    const JsonValue* item = found != nullptr ? found->find(key) : nullptr;
+    const std::string* name = item != nullptr ? item->if_string() : nullptr;
+    return name != nullptr ? std::string_view(*name) : std::string_view();
   };
   if (text("quant_method") != "condensed") {
     config.fail("quantization_config",
@@ -254,11 +252,10 @@ std::optional<WeightFormat> read_quantisation(const ConfigObject& config) {
 }  // namespace
 
 ModelConfig read_model_config(const std::filesystem::path& config_json) {
-  const json::value file = parse_file(config_json);
-  return parse_model_config(file.get_object(), config_json.string());
+  return parse_model_config(parse_file(config_json), config_json.string());
 }
 
-ModelConfig parse_model_config(const json::object& object, const std::string& place) {
+ModelConfig parse_model_config(const JsonObject& object, const std::string& place) {
   const ConfigObject config(place, object);
   refuse_unsupported(config);
 

@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <boost/json/fwd.hpp>
-
+#include "engine/json_value.h"
 #include "engine/weight_format.h"
 
 namespace condensed::engine {
@@ -57,7 +56,7 @@ struct ModelConfig {
 /// Throws InputError naming the file, the key, what was expected and what was found.
 ModelConfig read_model_config(const std::filesystem::path& config_json);
 /// The same from what the file holds; `place` names it in errors.
-ModelConfig parse_model_config(const boost::json::object& object, const std::string& place);
+ModelConfig parse_model_config(const JsonObject& object, const std::string& place);
 
 /// Radians per position, [head_dim / 2].
 std::vector<double> rotary_frequencies(const ModelConfig& config);

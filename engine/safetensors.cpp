@@ -10,17 +10,15 @@
 #include <unistd.h>
 #include <utility>
 
-#include <boost/json.hpp>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "engine/input_error.h"
+#include "engine/json_value.h"
 
 namespace condensed::engine {
 
 namespace {
-
-namespace json = boost::json;
 
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
@@ -75,12 +73,12 @@ std::string_view name_of(ElementType type) {
 /// The header's entry for one tensor, as far as it concerns that tensor alone.
 class HeaderEntry {
  public:
-  HeaderEntry(const std::filesystem::path& file, std::string_view tensor, const json::value& value)
+  HeaderEntry(const std::filesystem::path& file, std::string_view tensor, const JsonValue& value)
       : file_(file), tensor_(tensor) {
-    if (!value.is_object()) {
+    if (value.if_object() == nullptr) {
       fail("its header entry is not an object");
     }
-    entry_ = &value.get_object();
+    entry_ = value.if_object();
   }
 
   [[noreturn]] void fail(const std::string& message) const {
@@ -88,24 +86,25 @@ class HeaderEntry {
   }
 
   std::string_view dtype() const {
-    const json::value* value = entry_->if_contains("dtype");
-    if (value == nullptr || !value->is_string()) {
+    const JsonValue* value = entry_->find("dtype");
+    if (value == nullptr || value->if_string() == nullptr) {
       fail("has no dtype string");
     }
-    return value->get_string();
+    return *value->if_string();
   }
 
   std::vector<std::int64_t> numbers(std::string_view key) const {
-    const json::value* value = entry_->if_contains(key);
-    if (value == nullptr || !value->is_array()) {
+    const JsonValue* value = entry_->find(key);
+    if (value == nullptr || value->if_array() == nullptr) {
       fail("has no list " + std::string(key));
     }
     std::vector<std::int64_t> out;
-    for (const json::value& item : value->get_array()) {
-      if (!item.is_int64() || item.get_int64() < 0) {
-        fail(std::string(key) + " holds " + json::serialize(item) + ", expected whole numbers from 0");
+    for (const JsonValue& item : *value->if_array()) {
+      const std::int64_t* number = item.if_integer();
+      if (number == nullptr || *number < 0) {
+        fail(std::string(key) + " holds " + item.text() + ", expected whole numbers from 0");
       }
-      out.push_back(item.get_int64());
+      out.push_back(*number);
     }
     return out;
   }
@@ -113,7 +112,7 @@ class HeaderEntry {
  private:
   const std::filesystem::path& file_;
   std::string_view tensor_;
-  const json::object* entry_ = nullptr;
+  const JsonObject* entry_ = nullptr;
 };
 
 /// Bytes of a tensor; nullopt when that does not fit 63 bits.
@@ -127,7 +126,7 @@ std::optional<std::int64_t> byte_size(std::span<const std::int64_t> shape, std::
   return size;
 }
 
-json::object parse_header(const std::filesystem::path& path, std::span<const std::byte> file) {
+JsonObject parse_header(const std::filesystem::path& path, std::span<const std::byte> file) {
   if (file.size() < kLengthBytes) {
     fail(path, "is truncated: " + std::to_string(file.size()) +
                    " bytes, expected a safetensors file of at least 8; copy it again");
@@ -144,15 +143,15 @@ json::object parse_header(const std::filesystem::path& path, std::span<const std
                    std::to_string(file.size() - kLengthBytes) + " after its length; copy it again");
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, header_bytes);
-  boost::system::error_code error;
-  json::value header = json::parse(text, error);
-  if (error) {
-    fail(path, "the header is not valid JSON: " + error.message());
+  try {
+    const JsonValue header = parse_json(text);
+    if (const JsonObject* object = header.if_object()) {
+      return *object;
+    }
+  } catch (const JsonError& error) {
+    fail(path, std::string("the header is not valid JSON: ") + error.what());
   }
-  if (!header.is_object()) {
-    fail(path, "the header is not a JSON object");
-  }
-  return std::move(header.get_object());
+  fail(path, "the header is not a JSON object");
 }
 
 /// No two tensors may share bytes.
@@ -192,12 +191,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
 }
 
 void SafetensorsFile::read_header() {
-  const json::object header = parse_header(path_, mapping_);
+  const JsonObject header = parse_header(path_, mapping_);
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, mapping_.data(), kLengthBytes);
   const std::span<const std::byte> data = mapping_.subspan(kLengthBytes + header_bytes);
 
-  for (const auto& [key, value] : header) {
+  for (const auto& [key, value] : header.members()) {
     if (key == "__metadata__") {
       continue;
     }
@@ -214,7 +213,7 @@ void SafetensorsFile::read_header() {
     }
     const std::optional<ElementTypeInfo> type = element_type_named(dtype_name);
     if (!type) {
-      other_dtypes_.emplace(std::string(key), std::string(dtype_name));
+      other_dtypes_.emplace(key, std::string(dtype_name));
       continue;
     }
     const std::optional<std::int64_t> size = byte_size(shape, type->bytes);
@@ -223,13 +222,12 @@ void SafetensorsFile::read_header() {
                  (size ? std::to_string(*size) : std::string("far too many")) + " bytes, data_offsets give " +
                  std::to_string(offsets[1] - offsets[0]));
     }
-    tensors_.emplace(std::string(key),
-                     TensorView{.name = std::string(key),
-                                .type = type->type,
-                                .shape = shape,
-                                .data = data.subspan(static_cast<std::size_t>(offsets[0]),
-                                                     static_cast<std::size_t>(offsets[1] - offsets[0])),
-                                .file = path_});
+    tensors_.emplace(key, TensorView{.name = key,
+                                     .type = type->type,
+                                     .shape = shape,
+                                     .data = data.subspan(static_cast<std::size_t>(offsets[0]),
+                                                          static_cast<std::size_t>(offsets[1] - offsets[0])),
+                                     .file = path_});
   }
   check_overlaps(path_, tensors_);
 }
@@ -263,16 +261,16 @@ SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&& other) noexcept {
 }
 
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors) {
-  json::object header;
+  JsonObject header;
   std::size_t end = 0;
   for (const TensorView& tensor : tensors) {
     const std::size_t begin = end;
     end += tensor.data.size();
-    header[tensor.name] = {{"dtype", name_of(tensor.type)},
-                           {"shape", json::array(tensor.shape.begin(), tensor.shape.end())},
-                           {"data_offsets", {begin, end}}};
+    header.set(tensor.name, JsonObject{{"dtype", name_of(tensor.type)},
+                                       {"shape", JsonArray(tensor.shape.begin(), tensor.shape.end())},
+                                       {"data_offsets", JsonArray{begin, end}}});
   }
-  std::string text = json::serialize(header);
+  std::string text = JsonValue(header).text();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins aligned
   const std::uint64_t header_bytes = text.size();
 

@@ -4,15 +4,13 @@
 #include <sstream>
 #include <utility>
 
-#include <boost/json.hpp>
-
 #include "engine/input_error.h"
+#include "engine/json_value.h"
 #include "engine/layer_plan.h"
 #include "engine/random_weights.h"
 
 namespace condensed::eval {
 
-namespace json = boost::json;
 using engine::InputError;
 
 namespace {
@@ -29,7 +27,7 @@ constexpr NamedShape kShapes[] = {{"tinyllama", 22, 2048, 32, 4, 5632},
                                   {"llama-7b", 32, 4096, 32, 32, 11008},
                                   {"llama-30b", 60, 6656, 52, 52, 17920}};
 
-json::object config_of(const std::string& shape) {
+engine::JsonObject config_of(const std::string& shape) {
   for (const NamedShape& named : kShapes) {
     if (named.name == shape) {
       return {{"model_type", "lckv-llama"},
@@ -45,28 +43,27 @@ json::object config_of(const std::string& shape) {
   std::ifstream file(shape);
   std::stringstream text;
   text << file.rdbuf();
-  boost::system::error_code error;
-  json::value config = json::parse(text.str(), error);
-  if (!file || error || !config.is_object()) {
-    throw InputError("random shape \"" + shape +
-                     "\": expected tinyllama, llama-7b, llama-30b or the path of a config.json");
+  const std::string expected =
+      "random shape \"" + shape + "\": expected tinyllama, llama-7b, llama-30b or the path of a config.json";
+  if (!file) {
+    throw InputError(expected);
   }
-  return std::move(config.get_object());
+  return engine::parse_json_object(text.str(), expected);
 }
 
 }  // namespace
 
 engine::ModelConfig random_model_config(const std::string& shape, const std::string& layer_types) {
-  json::object config = config_of(shape);
+  engine::JsonObject config = config_of(shape);
   if (layer_types == "plain") {
     config.erase("layer_types");
   } else if (layer_types.starts_with("w=")) {
-    const json::value* layers = config.if_contains("num_hidden_layers");
-    const auto* n_layers = layers != nullptr ? layers->if_int64() : nullptr;
-    config["layer_types"] =
-        engine::sandwich_layer_types(n_layers != nullptr ? static_cast<int>(*n_layers) : 0, layer_types);
+    const engine::JsonValue* layers = config.find("num_hidden_layers");
+    const auto* n_layers = layers != nullptr ? layers->if_integer() : nullptr;
+    config.set("layer_types", engine::sandwich_layer_types(
+                                  n_layers != nullptr ? static_cast<int>(*n_layers) : 0, layer_types));
   } else if (!layer_types.empty()) {
-    config["layer_types"] = layer_types;
+    config.set("layer_types", layer_types);
   }
   config.erase("quantization_config");
   return engine::parse_model_config(config, shape);

@@ -37,7 +37,7 @@ void run_init(const InitOptions& options) {
   const fs::path config_file = from_plain ? options.plain / "config.json" : options.config;
   const engine::ModelConfig shape = engine::read_model_config(config_file);
   const json::object config = with_layer_types(read_json_object(config_file), shape, options.layer_types);
-  const engine::ModelConfig made = engine::parse_model_config(config, config_file.string());
+  const engine::ModelConfig made = model_config(config, config_file.string());
 
   Parameters parameters;
   fs::path tokenizer = options.tokenizer;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/input_error.h"
+#include "engine/json_value.h"
 #include "engine/safetensors.h"
 #include "train/whole_file.h"
 
@@ -29,6 +30,10 @@ json::object read_json_object(const fs::path& file) {
     throw InputError(file.string() + ": is no JSON object" + (error ? ": " + error.message() : ""));
   }
   return parsed.as_object();
+}
+
+engine::ModelConfig model_config(const json::object& config, const std::string& place) {
+  return engine::parse_model_config(engine::parse_json_object(json::serialize(config), place), place);
 }
 
 json::object condensed_config(json::object plain, const std::string& layer_types, std::int64_t forward_passes,
@@ -77,7 +82,7 @@ void write_model_folder(const fs::path& folder, json::object config, Parameters 
 
   std::vector<torch::Tensor> kept;  // what the views below look into
   std::vector<engine::TensorView> views;
-  const engine::ModelConfig shape = engine::parse_model_config(config, "config.json");
+  const engine::ModelConfig shape = model_config(config, "config.json");
   for (const NamedTensor& named : named_tensors(shape, parameters)) {
     kept.push_back(named.tensor->detach().to(torch::kCPU, stored.type).contiguous());
     const torch::Tensor& tensor = kept.back();

@@ -5,6 +5,7 @@
 
 #include <boost/json.hpp>
 
+#include "engine/model_config.h"
 #include "kernels/dtype.h"
 #include "train/parameters.h"
 
@@ -12,6 +13,9 @@ namespace condensed::train {
 
 /// A JSON file as it is: of a config.json, keys that condensed does not read included. Throws InputError.
 boost::json::object read_json_object(const std::filesystem::path& file);
+
+/// What the engine makes of such a configuration; `place` names it in errors. Throws InputError.
+engine::ModelConfig model_config(const boost::json::object& config, const std::string& place);
 
 /// The configuration of a condensed model made of `plain`'s: type, class, layer types and passes.
 boost::json::object condensed_config(boost::json::object plain, const std::string& layer_types,

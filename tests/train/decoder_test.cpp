@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/checkpoint.h"
+#include "train/model_folder.h"
 
 namespace condensed::train {
 namespace {
@@ -19,18 +20,18 @@ std::filesystem::path golden(const std::string& name) {
 }
 
 engine::ModelConfig tiny_config(const std::string& layer_types, int n_layers) {
-  return engine::parse_model_config({{"model_type", "lckv-llama"},
-                                     {"vocab_size", 23},
-                                     {"hidden_size", 12},
-                                     {"intermediate_size", 20},
-                                     {"num_hidden_layers", n_layers},
-                                     {"num_attention_heads", 4},
-                                     {"num_key_value_heads", 2},
-                                     {"head_dim", 6},
-                                     {"rms_norm_eps", 1e-5},
-                                     {"tie_word_embeddings", true},
-                                     {"layer_types", layer_types}},
-                                    "the test");
+  return model_config({{"model_type", "lckv-llama"},
+                       {"vocab_size", 23},
+                       {"hidden_size", 12},
+                       {"intermediate_size", 20},
+                       {"num_hidden_layers", n_layers},
+                       {"num_attention_heads", 4},
+                       {"num_key_value_heads", 2},
+                       {"head_dim", 6},
+                       {"rms_norm_eps", 1e-5},
+                       {"tie_word_embeddings", true},
+                       {"layer_types", layer_types}},
+                      "the test");
 }
 
 /// Large weights, so that everything matters.

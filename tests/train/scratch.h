@@ -27,7 +27,7 @@ class Scratch : public testing::Test {
   }
 
   std::filesystem::path make_model(const std::string& layer_types, const std::string& name = "model") const {
-    const engine::ModelConfig shape = engine::parse_model_config(config(layer_types), "the test");
+    const engine::ModelConfig shape = model_config(config(layer_types), "the test");
     write_model_folder(folder_ / name, config(layer_types), random_parameters(shape, 0.1, 5),
                        kernels::DType::f32, {});
     return folder_ / name;

@@ -243,8 +243,7 @@ TEST_F(Training, AModelThatSaysNoPassWithGradientIsValidatedAllTheSame) {
   boost::json::object object = config("0_2_2_3");
   object["backward_passes"] = 0;
   write_model_folder(folder_ / "no-passes", object,
-                     random_parameters(engine::parse_model_config(object, "the test"), 0.1, 5),
-                     kernels::DType::f32, {});
+                     random_parameters(model_config(object, "the test"), 0.1, 5), kernels::DType::f32, {});
   RunRecipe wanted = recipe("0_2_2_3");
   wanted.model = folder_ / "no-passes";
   wanted.validation = wanted.tokens;
@@ -280,8 +279,8 @@ TEST_F(Training, WhatCannotBeUsedIsSaid) {
     boost::json::object nameless = config("0_2_2_3");
     nameless.erase("bos_token_id");
     write_model_folder(folder_ / "nameless", nameless,
-                       random_parameters(engine::parse_model_config(nameless, "the test"), 0.1, 5),
-                       kernels::DType::f32, {});
+                       random_parameters(model_config(nameless, "the test"), 0.1, 5), kernels::DType::f32,
+                       {});
     refused(
         [&](RunRecipe& r) {
           r.model = folder_ / "nameless";
@@ -313,8 +312,8 @@ TEST_F(Training, ADivergingRunEndsAndItsStateStays) {
 }
 
 TEST_F(Training, ACondensedModelBeginsWithAveragedKeysAndValues) {
-  const engine::ModelConfig plain_shape = engine::parse_model_config(config("0_1_2_3"), "the test");
-  const engine::ModelConfig shape = engine::parse_model_config(config("0_2_2_3"), "the test");
+  const engine::ModelConfig plain_shape = model_config(config("0_1_2_3"), "the test");
+  const engine::ModelConfig shape = model_config(config("0_2_2_3"), "the test");
   const Parameters plain = random_parameters(plain_shape, 0.1, 5);
   const Parameters made = condense(plain_shape, plain, shape);
   EXPECT_TRUE(torch::equal(made.layers[0].k_proj, plain.layers[0].k_proj));
