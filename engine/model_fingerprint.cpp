@@ -5,6 +5,8 @@
 #include <sstream>
 #include <xxhash.h>
 
+#include "engine/tokenizer.h"
+
 namespace condensed::engine {
 
 namespace {
@@ -42,7 +44,7 @@ std::uint64_t hash_of(const Tokenizer& tokenizer) {
 
 std::string fingerprint_of(const Model& model) {
   std::ostringstream all;
-  all << describe(model.config) << " weights " << model.weights.sample_hash << " tokenizer "
+  all << describe(model.config) << " weights " << model.sample_hash << " tokenizer "
       << (model.tokenizer ? hash_of(*model.tokenizer) : 0);
   const std::string text = all.str();
   XXH128_canonical_t canonical;

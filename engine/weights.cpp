@@ -5,7 +5,6 @@
 #include <cmath>
 #include <string>
 #include <thread>
-#include <xxhash.h>
 
 #include "engine/input_error.h"
 #include "kernels/stored_row.h"
@@ -19,8 +18,8 @@ constexpr std::int64_t kSampledRows = 16;  // of each matrix
 class Loader {
  public:
   Loader(WeightSource& source, kernels::Backend& backend, const std::optional<WeightFormat>& format,
-         Weights& weights)
-      : source_(source), backend_(backend), format_(format), weights_(weights) {}
+         const OnWeightSample& on_sample, Weights& weights)
+      : source_(source), backend_(backend), format_(format), on_sample_(on_sample), weights_(weights) {}
 
   std::unique_ptr<kernels::Matrix> matrix(const std::string& name, std::int64_t rows, std::int64_t cols) {
     kernels::MatrixView view = source_.matrix(name, rows, cols);
@@ -30,7 +29,9 @@ class Loader {
         view = converted(name, view, wanted);
       }
     }
-    sample(name, view);
+    if (on_sample_) {
+      sample(name, view);
+    }
     return backend_.load_matrix(view);
   }
 
@@ -38,26 +39,24 @@ class Loader {
   kernels::Memory vector(const std::string& name, std::int64_t size) {
     const std::vector<float> values = source_.vector(name, size);
     const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
-    add_to_hash(std::as_bytes(std::span(name)));
-    add_to_hash(bytes);
+    if (on_sample_) {
+      on_sample_(std::as_bytes(std::span(name)));
+      on_sample_(bytes);
+    }
     kernels::Memory memory = backend_.allocate(bytes.size());
     backend_.upload(bytes, {memory.get(), bytes.size()});
     return memory;
   }
 
  private:
-  void add_to_hash(std::span<const std::byte> bytes) {
-    weights_.sample_hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), weights_.sample_hash);
-  }
-
   /// Training moves every weight: some rows tell two checkpoints apart, without reading all of a large one.
   void sample(const std::string& name, const kernels::MatrixView& view) {
     const std::string what = name + " " + std::string(name_of(view.dtype)) + " " + std::to_string(view.rows) +
                              " " + std::to_string(view.cols);
-    add_to_hash(std::as_bytes(std::span(what)));
+    on_sample_(std::as_bytes(std::span(what)));
     const auto row_bytes = static_cast<std::size_t>(kernels::row_bytes(view.dtype, view.cols));
     for (std::int64_t i = 0; i < kSampledRows; ++i) {
-      add_to_hash({view.row(view.rows * i / kSampledRows), row_bytes});
+      on_sample_({view.row(view.rows * i / kSampledRows), row_bytes});
     }
   }
 
@@ -81,6 +80,7 @@ class Loader {
   WeightSource& source_;
   kernels::Backend& backend_;
   const std::optional<WeightFormat>& format_;
+  const OnWeightSample& on_sample_;
   Weights& weights_;
 };
 
@@ -109,10 +109,10 @@ LayerWeights load_layer(Loader& load, const ModelConfig& config, const LayerStep
 }  // namespace
 
 Weights load_weights(WeightSource& source, const LayerPlan& plan, kernels::Backend& backend,
-                     const std::optional<WeightFormat>& format) {
+                     const std::optional<WeightFormat>& format, const OnWeightSample& on_sample) {
   const ModelConfig& config = source.config();
   Weights weights;
-  Loader load(source, backend, format, weights);
+  Loader load(source, backend, format, on_sample, weights);
   weights.embedding = load.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
   for (const LayerStep& step : plan.layers) {
     weights.layers.push_back(load_layer(load, config, step));

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,16 +33,19 @@ struct Weights {
   std::vector<LayerWeights> layers;            // [n_layers]
   kernels::Memory final_norm;                  // [hidden]
   std::unique_ptr<kernels::Matrix> output;     // [vocab, hidden], null when tied: then `embedding`
-  std::uint64_t sample_hash = 0;               // of names, formats, shapes and some rows of all of these
 
   const kernels::Matrix& output_matrix() const { return output ? *output : *embedding; }
   std::size_t bytes() const;
 };
 
+/// Told what tells two checkpoints apart: name, format, shape and some rows of every tensor, in a fixed
+/// order.
+using OnWeightSample = std::function<void(std::span<const std::byte>)>;
+
 /// Takes every matrix and vector the plan needs, converted to `format` if one is given. `source` must outlive
 /// the weights. Throws InputError, also when quantised weights would have to be converted.
 Weights load_weights(WeightSource& source, const LayerPlan& plan, kernels::Backend& backend,
-                     const std::optional<WeightFormat>& format);
+                     const std::optional<WeightFormat>& format, const OnWeightSample& on_sample = nullptr);
 
 /// Rows of `from` stored anew in another format, on all processors. out: [from.rows · row_bytes(to,
 /// from.cols)]. Throws InputError, naming the first number that is not finite, for a quantised format.

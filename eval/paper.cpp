@@ -17,6 +17,7 @@
 #include "eval/paper_plan.h"
 #include "eval/random_model.h"
 #include "eval/report_sections.h"
+#include "eval/step_latencies_json.h"
 #include "eval/stream_batch.h"
 #include "kernels/make_backend.h"
 
@@ -87,8 +88,8 @@ void measure_batch(engine::Model& model, const PaperOptions& options, const Leng
   }
   row["cache_bytes"] = streams.cache_bytes();
   row["resident_bytes"] = resident_memory_bytes();
-  row["step_ms"] = json::object{
-      {"start", fills[0].to_json()}, {"middle", fills[1].to_json()}, {"end", fills[2].to_json()}};
+  row["step_ms"] =
+      json::object{{"start", to_json(fills[0])}, {"middle", to_json(fills[1])}, {"end", to_json(fills[2])}};
   const auto simpson = [&](auto&& seconds_of) {
     return (seconds_of(fills[0]) + 4 * seconds_of(fills[1]) + seconds_of(fills[2])) / 6;
   };
@@ -103,7 +104,7 @@ json::object measure_stream(engine::Model& model, const PaperOptions& options, s
   stream.fill();
   const StepLatencies latencies = stream.time_decoding(options.stream_steps, kWarmupSteps);
   return {{"cache_size", cache_size},
-          {"step_ms", latencies.to_json()},
+          {"step_ms", to_json(latencies)},
           {"session_bytes", stream.cache_bytes()},
           {"memory_bytes", model.weights.bytes() + stream.cache_bytes()}};
 }

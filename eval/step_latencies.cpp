@@ -21,10 +21,4 @@ double StepLatencies::mean_s() const {
   return std::accumulate(sorted_s_.begin(), sorted_s_.end(), 0.0) / static_cast<double>(sorted_s_.size());
 }
 
-boost::json::object StepLatencies::to_json() const {
-  return {{"mean", mean_s() * 1e3},   {"p50", at_s(0.5) * 1e3},     {"p90", at_s(0.9) * 1e3},
-          {"p99", at_s(0.99) * 1e3},  {"p99.9", at_s(0.999) * 1e3}, {"max", sorted_s_.back() * 1e3},
-          {"cpu", mean_cpu_s() * 1e3}};
-}
-
 }  // namespace condensed::eval

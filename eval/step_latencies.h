@@ -2,8 +2,6 @@
 
 #include <vector>
 
-#include <boost/json.hpp>
-
 namespace condensed::eval {
 
 /// How long steps took.
@@ -18,9 +16,7 @@ class StepLatencies {
   /// Processor time of a step: what it costs when others hold the processors in between, too. Threads that
   /// wait for each other may add to it.
   double mean_cpu_s() const { return cpu_s_ / static_cast<double>(sorted_s_.size()); }
-
-  /// In milliseconds: mean, p50, p90, p99, p99.9, max, cpu.
-  boost::json::object to_json() const;
+  double max_s() const { return sorted_s_.back(); }
 
  private:
   std::vector<double> sorted_s_;

@@ -37,9 +37,12 @@ StreamBatch::StreamBatch(engine::Model& model, const engine::PromptOptions& prom
       planner_(engine::PromptPlanner::measured(model, transformer_, prompt_)),
       random_(1) {
   const cache::CacheShape shape = transformer_.cache_shape();
-  numbers_.resize(static_cast<std::size_t>(kFillRows * shape.n_kv_heads * shape.head_dim));
+  std::vector<float> numbers(static_cast<std::size_t>(kFillRows * shape.n_kv_heads * shape.head_dim));
   std::normal_distribution<float> normal;
-  std::ranges::generate(numbers_, [&] { return normal(random_); });
+  std::ranges::generate(numbers, [&] { return normal(random_); });
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(numbers));
+  numbers_ = model.backend->allocate(bytes.size());
+  model.backend->upload(bytes, {numbers_.get(), bytes.size()});
   for (std::int64_t stream = 0; stream < n_streams; ++stream) {
     caches_.emplace_back(*model.backend, shape, window);
   }
@@ -47,8 +50,9 @@ StreamBatch::StreamBatch(engine::Model& model, const engine::PromptOptions& prom
 }
 
 void StreamBatch::append_random(cache::CondensedCache& cache, std::int64_t n_tokens) {
+  const auto* numbers = reinterpret_cast<const float*>(numbers_.get());
   const std::vector<cache::PendingRows> pending(static_cast<std::size_t>(cache.shape().n_owners),
-                                                {.keys = numbers_.data(), .values = numbers_.data()});
+                                                {.keys = numbers, .values = numbers});
   for (std::int64_t done = 0; done < n_tokens;) {
     const std::int64_t n = std::min(kFillRows, n_tokens - done);
     cache.append(n, pending);

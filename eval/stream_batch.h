@@ -48,7 +48,7 @@ class StreamBatch {
   engine::Transformer transformer_;
   engine::PromptPlanner planner_;
   std::minstd_rand random_;
-  std::vector<float> numbers_;  // what filled caches hold
+  kernels::Memory numbers_;  // what filled caches hold, [kFillRows, n_kv_heads, head_dim] float32
   std::vector<cache::CondensedCache> caches_;
   std::vector<std::int32_t> next_;
   std::vector<engine::Slice> slices_;

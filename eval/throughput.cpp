@@ -9,6 +9,7 @@
 #include "eval/commands.h"
 #include "eval/memory_bandwidth.h"
 #include "eval/random_model.h"
+#include "eval/step_latencies_json.h"
 #include "eval/stream_batch.h"
 #include "kernels/make_backend.h"
 
@@ -47,7 +48,7 @@ json::object measure(engine::Model& model, const ThroughputOptions& options, std
       static_cast<double>(batch_size);
   report["decode_tokens"] = batch_size * options.tokens;
   report["decode_tokens_per_s"] = tokens_per_s;
-  report["step_ms"] = latencies.to_json();
+  report["step_ms"] = to_json(latencies);
   report["position"] = batch.first().position();
   report["cached_tokens"] = batch.first().size();
   report["weight_bytes"] = model.weights.bytes();

@@ -7,6 +7,8 @@
 #include <boost/json.hpp>
 
 #include "engine/input_error.h"
+#include "engine/tokenizer.h"
+#include "engine/utf8.h"
 
 namespace condensed::eval {
 

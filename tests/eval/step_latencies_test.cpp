@@ -1,6 +1,6 @@
-#include "eval/step_latencies.h"
-
 #include <gtest/gtest.h>
+
+#include "eval/step_latencies_json.h"
 
 namespace condensed::eval {
 namespace {
@@ -13,8 +13,8 @@ TEST(StepLatencies, QuantilesAreStepsThatWereMeasured) {
   EXPECT_EQ(steps.at_s(1), 0.004);
   EXPECT_DOUBLE_EQ(steps.mean_s(), 0.0025);
   EXPECT_DOUBLE_EQ(steps.mean_cpu_s(), 0.005);
-  EXPECT_DOUBLE_EQ(steps.to_json().at("max").as_double(), 4);
-  EXPECT_DOUBLE_EQ(steps.to_json().at("cpu").as_double(), 5);
+  EXPECT_DOUBLE_EQ(to_json(steps).at("max").as_double(), 4);
+  EXPECT_DOUBLE_EQ(to_json(steps).at("cpu").as_double(), 5);
 }
 
 }  // namespace
