@@ -41,17 +41,15 @@ std::int64_t resident_memory_bytes() {
   return resident_pages * ::sysconf(_SC_PAGESIZE);
 }
 
-boost::json::value load_of_last_minute() {
+std::optional<double> load_of_last_minute() {
   double load = 0;
-  return ::getloadavg(&load, 1) == 1 ? boost::json::value(load) : boost::json::value(nullptr);
+  return ::getloadavg(&load, 1) == 1 ? std::optional(load) : std::nullopt;
 }
 
-boost::json::object describe_machine() {
-  return {{"processor", proc_line("/proc/cpuinfo", "model name")},
-          {"processors", std::thread::hardware_concurrency()},
-          {"memory_bytes", meminfo_bytes("MemTotal")},
-          {"available_memory_bytes", available_memory_bytes()},
-          {"load_of_last_minute", load_of_last_minute()}};
+HostMachine describe_machine() {
+  return {.processor = proc_line("/proc/cpuinfo", "model name"),
+          .processors = std::thread::hardware_concurrency(),
+          .memory_bytes = meminfo_bytes("MemTotal")};
 }
 
 }  // namespace condensed::eval

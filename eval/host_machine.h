@@ -1,9 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
-
-#include <boost/json.hpp>
 
 namespace condensed::eval {
 
@@ -11,9 +10,14 @@ namespace condensed::eval {
 std::int64_t available_memory_bytes();
 /// Memory that this process takes.
 std::int64_t resident_memory_bytes();
-/// Processes that ran or waited to run over the last minute; null if the system does not say.
-boost::json::value load_of_last_minute();
-/// processor, processors, memory_bytes, available_memory_bytes, load_of_last_minute.
-boost::json::object describe_machine();
+/// Processes that ran or waited to run over the last minute, if the system says.
+std::optional<double> load_of_last_minute();
+
+struct HostMachine {
+  std::string processor;
+  unsigned processors = 0;
+  std::int64_t memory_bytes = 0;
+};
+HostMachine describe_machine();
 
 }  // namespace condensed::eval

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "engine/input_error.h"
+#include "engine/memory_plan.h"
+#include "eval/answer_speed.h"
 #include "eval/host_machine.h"
 #include "eval/paper_plan.h"
 #include "eval/random_model.h"
@@ -67,35 +69,39 @@ Experiment checked(const PaperOptions& options) {
   return experiment;
 }
 
+json::value load_json() {
+  const std::optional<double> load = load_of_last_minute();
+  return load ? json::value(*load) : json::value(nullptr);
+}
+
+json::object machine_json() {
+  const HostMachine machine = describe_machine();
+  return {{"processor", machine.processor},
+          {"processors", machine.processors},
+          {"memory_bytes", machine.memory_bytes},
+          {"available_memory_bytes", available_memory_bytes()},
+          {"load_of_last_minute", load_json()}};
+}
+
 void say(const std::string& what) {
   if (::isatty(STDERR_FILENO) == 1) {
     std::cerr << what << std::endl;
   }
 }
 
-/// Tokens/s while a batch generates: a step takes longer the more is cached, so it is timed at the beginning,
-/// in the middle and at the end, where the memory is what was computed, and averaged by Simpson's rule.
+/// The batch while it generates.
 void measure_batch(engine::Model& model, const PaperOptions& options, const Lengths& lengths,
                    json::object& row) {
   const std::int64_t batch = row.at("batch").as_int64();
-  StreamBatch streams(model, options.run.prompt(), options.run.cache(), batch, {0, lengths.total()});
-  const std::int64_t n_steps = options.steps + kWarmupSteps;
-  std::vector<StepLatencies> fills;
-  for (const std::int64_t n_cached :
-       {lengths.prompt, lengths.prompt + lengths.generated / 2, lengths.total() - n_steps}) {
-    streams.fill_to(n_cached);
-    fills.push_back(streams.time_decoding(options.steps, kWarmupSteps));
-  }
-  row["cache_bytes"] = streams.cache_bytes();
-  row["resident_bytes"] = resident_memory_bytes();
-  row["step_ms"] =
-      json::object{{"start", to_json(fills[0])}, {"middle", to_json(fills[1])}, {"end", to_json(fills[2])}};
-  const auto simpson = [&](auto&& seconds_of) {
-    return (seconds_of(fills[0]) + 4 * seconds_of(fills[1]) + seconds_of(fills[2])) / 6;
-  };
-  const auto n = static_cast<double>(batch);
-  row["tokens_per_s"] = n / simpson([](const StepLatencies& steps) { return steps.at_s(0.5); });
-  row["tokens_per_cpu_s"] = n / simpson([](const StepLatencies& steps) { return steps.mean_cpu_s(); });
+  const AnswerSpeed speed = measure_answers(model, options.run.prompt(), options.run.cache(), batch, lengths,
+                                            options.steps, kWarmupSteps);
+  row["cache_bytes"] = speed.cache_bytes;
+  row["resident_bytes"] = speed.resident_bytes;
+  row["step_ms"] = json::object{{"start", to_json(speed.fills[0])},
+                                {"middle", to_json(speed.fills[1])},
+                                {"end", to_json(speed.fills[2])}};
+  row["tokens_per_s"] = speed.tokens_per_s;
+  row["tokens_per_cpu_s"] = speed.tokens_per_cpu_s;
 }
 
 /// One endless stream with a full window.
@@ -113,10 +119,10 @@ json::object measure_stream(engine::Model& model, const PaperOptions& options, s
 json::object measure_model(const PaperOptions& options, const Experiment& experiment, const PaperShape& shape,
                            const std::string& layer_types) {
   const auto config = random_model_config(shape.shape, layer_types);
-  const cache::CacheShape cached = cache_shape(config, options.run.cache());
-  const std::size_t weights = weight_bytes(config, experiment.weights);
+  const cache::CacheShape cached = engine::cache_shape(config, options.run.cache());
+  const std::size_t weights = engine::weight_bytes(config, experiment.weights);
   const std::size_t session = cache::CondensedCache::bytes_when_full(cached, {0, experiment.lengths.total()});
-  const std::int64_t batch = largest_batch(shape.memory_bytes, weights, session);
+  const std::int64_t batch = engine::largest_batch(shape.memory_bytes, weights, session);
   json::object row{{"shape", shape.shape},
                    {"layer_types", layer_types},
                    {"layers", config.n_layers},
@@ -162,7 +168,7 @@ void run_paper(const PaperOptions& options) {
                       {"timed_steps", options.steps},
                       {"timed_stream_steps", options.stream_steps},
                       {"sinks", kSinks},
-                      {"machine", describe_machine()}};
+                      {"machine", machine_json()}};
   json::array models;
   for (const PaperShape& shape : experiment.shapes) {
     for (const std::string& layer_types : options.layer_types) {
@@ -170,7 +176,7 @@ void run_paper(const PaperOptions& options) {
     }
   }
   report["models"] = std::move(models);
-  report["load_at_end"] = load_of_last_minute();
+  report["load_at_end"] = load_json();
   show_paper(options, report);
   write_json(options.outputs, report);
 }

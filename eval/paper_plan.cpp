@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "engine/input_error.h"
-#include "engine/layer_plan.h"
 
 namespace condensed::eval {
 
@@ -64,37 +63,6 @@ Lengths parse_lengths(const std::string& text) {
                              "\": expected tokens of the prompt and of the answer, as in 5+2043");
   }
   return lengths;
-}
-
-std::size_t weight_bytes(const engine::ModelConfig& config, const engine::WeightFormat& format) {
-  const std::int64_t hidden = config.hidden_size;
-  const std::int64_t intermediate = config.intermediate_size;
-  const std::int64_t q_dim = std::int64_t{config.n_heads} * config.head_dim;
-  const std::int64_t kv_dim = std::int64_t{config.n_kv_heads} * config.head_dim;
-  const auto of_layers = [&](std::int64_t rows, std::int64_t cols) {
-    return rows * kernels::row_bytes(format.layers, cols);
-  };
-  const std::int64_t embedding =
-      std::int64_t{config.vocab_size} * kernels::row_bytes(format.embedding, hidden);
-  const std::int64_t layer = of_layers(q_dim, hidden) + of_layers(hidden, q_dim) +
-                             2 * of_layers(intermediate, hidden) + of_layers(hidden, intermediate);
-  const std::int64_t keys_and_values = 2 * of_layers(kv_dim, hidden);
-  const std::int64_t norms = (2 * config.n_layers + 1) * hidden * static_cast<std::int64_t>(sizeof(float));
-  return static_cast<std::size_t>(norms + (config.tie_word_embeddings ? 1 : 2) * embedding +
-                                  config.n_layers * layer +
-                                  engine::make_layer_plan(config).n_owners() * keys_and_values);
-}
-
-cache::CacheShape cache_shape(const engine::ModelConfig& config, kernels::DType cache_dtype) {
-  return {.n_owners = engine::make_layer_plan(config).n_owners(),
-          .n_kv_heads = config.n_kv_heads,
-          .head_dim = config.head_dim,
-          .dtype = cache_dtype};
-}
-
-std::int64_t largest_batch(std::int64_t memory_bytes, std::size_t weight_bytes, std::size_t session_bytes) {
-  const std::int64_t left = memory_bytes - static_cast<std::int64_t>(weight_bytes);
-  return left < 0 ? 0 : left / static_cast<std::int64_t>(session_bytes);
 }
 
 }  // namespace condensed::eval

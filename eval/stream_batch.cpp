@@ -136,4 +136,9 @@ std::size_t StreamBatch::cache_bytes() const {
                          [](std::size_t sum, const auto& cache) { return sum + cache.bytes(); });
 }
 
+std::size_t StreamBatch::bytes_read_per_step() const {
+  const engine::Weights& weights = model_.weights;
+  return cache_bytes() + weights.bytes() - (weights.output ? weights.embedding->bytes() : 0);
+}
+
 }  // namespace condensed::eval

@@ -37,6 +37,8 @@ class StreamBatch {
 
   /// Of all streams together.
   std::size_t cache_bytes() const;
+  /// What a step reads: the caches, and all matrices but the embedding, of which it reads single rows.
+  std::size_t bytes_read_per_step() const;
   const cache::CondensedCache& first() const { return caches_.front(); }
 
  private:

@@ -19,11 +19,6 @@ namespace json = boost::json;
 
 namespace {
 
-/// What one step reads besides caches: all matrices but the embedding, of which it reads single rows.
-std::size_t weight_bytes_per_step(const engine::Weights& weights) {
-  return weights.bytes() - (weights.output ? weights.embedding->bytes() : 0);
-}
-
 json::object measure(engine::Model& model, const ThroughputOptions& options, std::int64_t batch_size,
                      const cache::StreamWindow& window, double bandwidth) {
   StreamBatch batch(model, options.run.prompt(), options.run.cache(), batch_size, window);
@@ -44,8 +39,7 @@ json::object measure(engine::Model& model, const ThroughputOptions& options, std
   const StepLatencies latencies = batch.time_decoding(options.tokens, kWarmupSteps);
   const double tokens_per_s = static_cast<double>(batch_size) / latencies.mean_s();
   const double bytes_per_token =
-      static_cast<double>(weight_bytes_per_step(model.weights) + batch.cache_bytes()) /
-      static_cast<double>(batch_size);
+      static_cast<double>(batch.bytes_read_per_step()) / static_cast<double>(batch_size);
   report["decode_tokens"] = batch_size * options.tokens;
   report["decode_tokens_per_s"] = tokens_per_s;
   report["step_ms"] = to_json(latencies);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/input_error.h"
+#include "engine/memory_plan.h"
 #include "eval/random_model.h"
 #include "kernels/make_backend.h"
 
@@ -37,18 +38,11 @@ TEST(PaperPlan, ASessionTakesWhatThePapersCacheTakes) {
   // warmup layers three of 32 layers own a cache.
   const auto bytes = [](const char* layer_types) {
     return cache::CondensedCache::bytes_when_full(
-        cache_shape(random_model_config("llama-7b", layer_types), kernels::DType::f16), {0, 2048});
+        engine::cache_shape(random_model_config("llama-7b", layer_types), kernels::DType::f16), {0, 2048});
   };
   EXPECT_EQ(bytes("plain"), static_cast<std::size_t>(kGiB));
   EXPECT_EQ(bytes("w=2"), static_cast<std::size_t>(kGiB) / 32 * 3);
   EXPECT_EQ(bytes("w=10"), static_cast<std::size_t>(kGiB) / 32 * 11);
-}
-
-TEST(PaperPlan, TheLargestBatchFillsTheMemory) {
-  EXPECT_EQ(largest_batch(100, 40, 10), 6);
-  EXPECT_EQ(largest_batch(99, 40, 10), 5);
-  EXPECT_EQ(largest_batch(49, 40, 10), 0);
-  EXPECT_EQ(largest_batch(30, 40, 10), 0);
 }
 
 TEST(PaperPlan, WeightsAreCountedAsTheyAreLoaded) {
@@ -60,7 +54,7 @@ TEST(PaperPlan, WeightsAreCountedAsTheyAreLoaded) {
       for (const char* layer_types : {"plain", "w=2"}) {
         const auto model =
             random_model(shape, layer_types, format(weights), kernels::make_backend("auto", 1));
-        EXPECT_EQ(weight_bytes(model->config, format(weights)), model->weights.bytes())
+        EXPECT_EQ(engine::weight_bytes(model->config, format(weights)), model->weights.bytes())
             << shape << weights << layer_types;
       }
     }
