@@ -18,6 +18,8 @@ MAY_INCLUDE = {
     "clients": {"report", "clients"},
 }
 MAX_LINES = 700
+# The standard library's, the system's, and those that come with compilers for processors and for CUDA.
+PLATFORM_HEADERS = r"^(\w+|sys/.*|(fcntl|unistd|pthread|sched|immintrin|dlfcn|cuda\w*|cublas\w*|nv\w+)\.h)$"
 
 
 def sources(*folders):
@@ -37,6 +39,24 @@ class Style(unittest.TestCase):
             for path in sources(folder):
                 for included in re.findall(r'^#include "([^"]+)"', path.read_text(), re.M):
                     self.assertIn(included.split("/")[0], allowed, f"{path.relative_to(ROOT)} includes {included}")
+
+    def test_what_computes_a_model_needs_no_library(self):
+        todo = [*sources("kernels", "cache", "tests/gpu")]
+        for folder, variable in (("engine", "model_sources"), ("eval", "measure_sources")):
+            listed = re.search(rf"set\({variable}\s([^)]*)\)", (ROOT / folder / "CMakeLists.txt").read_text())
+            todo += [ROOT / folder / name for name in listed.group(1).split()]
+        self.assertGreater(len(todo), 60)
+        seen = set()
+        while todo:
+            path = todo.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            for quote, name in re.findall(r'^#\s*include (["<])([^">]+)', path.read_text(), re.M):
+                if quote == '"':
+                    todo.append(ROOT / name)
+                else:
+                    self.assertRegex(name, PLATFORM_HEADERS, f"{path.relative_to(ROOT)} includes it")
 
     def test_headers_are_guarded_and_files_are_small(self):
         for path in all_sources():

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "tests/gpu/report.h"
+#include "tests/gpu/trial.h"
+
+namespace condensed::gpu_check {
+
+/// Attention of random rows over up to five runs each, of at most so many tokens.
+Finding check_attend(Trial& trial, int n_cases, int most_tokens);
+/// Random rows written into a cache, in each of its formats.
+Finding check_store_kv(Trial& trial, int n_cases);
+
+}  // namespace condensed::gpu_check
