@@ -156,6 +156,9 @@ std::string done_event(std::string_view session, const engine::GenerationSummary
   if (!summary.stop.empty()) {
     event["stop"] = summary.stop;
   }
+  if (!summary.message.empty()) {
+    event["message"] = summary.message;
+  }
   event["usage"] = {{"prompt_tokens", summary.prompt_tokens},
                     {"completion_tokens", summary.completion_tokens}};
   json::object timing{{"total_ms", milliseconds(summary.total)}};

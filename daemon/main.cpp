@@ -1,4 +1,5 @@
-// condensed: the daemon. Exit codes: 0 stopped cleanly, 1 could not start, 2 usage or configuration.
+// condensed: the daemon. Exit codes: 0 stopped cleanly, 1 could not start, 2 usage or configuration, 3 its
+// device failed for good.
 
 #include <csignal>
 #include <exception>
@@ -17,12 +18,11 @@
 #include "daemon/descriptor_limit.h"
 #include "daemon/inherited_sockets.h"
 #include "daemon/journal_sink.h"
+#include "daemon/model_loading.h"
 #include "daemon/server.h"
 #include "daemon/service_notifier.h"
 #include "daemon/settings.h"
 #include "engine/input_error.h"
-#include "engine/model.h"
-#include "kernels/make_backend.h"
 
 namespace {
 
@@ -35,6 +35,7 @@ using condensed::engine::InputError;
 
 constexpr int kStartFailed = 1;
 constexpr int kUsage = 2;
+constexpr int kDeviceFailed = 3;
 
 struct CommandLine {
   std::string config_file;
@@ -77,35 +78,8 @@ Settings make_settings(const CLI::App& app, const CommandLine& line) {
   return settings;
 }
 
-void report_model(const condensed::engine::Model& model, const Settings& settings) {
-  const auto& config = model.config;
-  const condensed::cache::CacheShape shape{.n_owners = model.plan.n_owners(),
-                                           .n_kv_heads = config.n_kv_heads,
-                                           .head_dim = config.head_dim,
-                                           .dtype = settings.engine_options().cache_dtype};
-  spdlog::info("model {}: {} layers, {} of them own a cache; {:.1f} MB of weights; {} kernels", model.name,
-               config.n_layers, model.plan.n_owners(), static_cast<double>(model.weights.bytes()) / 1e6,
-               model.backend->name());
-  spdlog::info("a cached token takes {} bytes, a session of {} sinks and window {} at most {:.2f} MB",
-               shape.bytes_per_token(), settings.sinks, settings.window,
-               static_cast<double>(condensed::cache::CondensedCache::bytes_when_full(
-                   shape, {settings.sinks, settings.window})) /
-                   1e6);
-  if (settings.sinks + settings.window > config.max_position_embeddings) {
-    spdlog::warn(
-        "sinks and window ({}) exceed the {} positions the model was made for (max_position_embeddings)",
-        settings.sinks + settings.window, config.max_position_embeddings);
-  }
-}
-
-std::shared_ptr<condensed::engine::Model> load_model(const Settings& settings) {
-  auto backend = condensed::kernels::make_backend(settings.kernels, static_cast<int>(settings.threads));
-  auto model = condensed::engine::load_model(settings.model, std::move(backend), settings.weight_format());
-  report_model(*model, settings);
-  return model;
-}
-
-void serve(const Settings& settings, InheritedSockets sockets, const ServiceNotifier& notifier,
+/// False: it ended because its device failed for good.
+bool serve(const Settings& settings, InheritedSockets sockets, const ServiceNotifier& notifier,
            std::function<Settings()> read_settings) {
   // A client that goes away is an error code of write(), not the end of the daemon; neither is a request to
   // reload before there is anything to reload.
@@ -114,9 +88,13 @@ void serve(const Settings& settings, InheritedSockets sockets, const ServiceNoti
   std::signal(SIGHUP, SIG_IGN);
   std::optional<Patience> patience(std::in_place, notifier);
   notifier.status("Loading " + settings.model);
-  condensed::daemon::Server server(
-      settings, load_model(settings),
-      {.sockets = sockets, .notifier = notifier, .read_settings = std::move(read_settings)});
+  condensed::daemon::Placement placement;
+  auto model = condensed::daemon::load_model(settings, placement);
+  condensed::daemon::Server server(settings, std::move(model),
+                                   {.sockets = sockets,
+                                    .notifier = notifier,
+                                    .read_settings = std::move(read_settings),
+                                    .placement = std::move(placement)});
   for (const std::string& name : sockets.names()) {
     spdlog::warn("the inherited socket {} is not used; sockets are known as {} and {}", name,
                  InheritedSockets::kProtocol, InheritedSockets::kMetrics);
@@ -127,8 +105,9 @@ void serve(const Settings& settings, InheritedSockets sockets, const ServiceNoti
     spdlog::warn("the limit of open files has room for {} connections only, not for {} (max_connections)",
                  fit, settings.max_connections);
   }
-  server.run();
+  const bool asked_to = server.run();
   spdlog::info("stopped");
+  return asked_to;
 }
 
 int failed(const ServiceNotifier& notifier, const std::string& message, int exit_code) {
@@ -146,7 +125,8 @@ int failed(const ServiceNotifier& notifier, const std::string& message, int exit
 int main(int argc, char** argv) {
   CLI::App app(
       "Run a language model on streams without end.\n"
-      "Exit codes: 0 stopped cleanly, 1 could not start, 2 usage or configuration.",
+      "Exit codes: 0 stopped cleanly, 1 could not start, 2 usage or configuration, 3 its device failed for "
+      "good.",
       "condensed");
   CommandLine line;
   add_options(app, line);
@@ -166,10 +146,12 @@ int main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::from_str(settings->log_level));
   try {
     if (line.check_only) {
-      load_model(*settings);
+      condensed::daemon::Placement placement;
+      condensed::daemon::load_model(*settings, placement);
     } else {
-      serve(*settings, InheritedSockets::from_environment(), notifier,
-            [&app, &line] { return make_settings(app, line); });
+      const bool asked_to = serve(*settings, InheritedSockets::from_environment(), notifier,
+                                  [&app, &line] { return make_settings(app, line); });
+      return asked_to ? 0 : kDeviceFailed;
     }
     return 0;
   } catch (const std::exception& error) {

@@ -32,7 +32,8 @@ const Buckets kSeconds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02
                        0.1,    0.25,    0.5,    1,     2.5,    5,     10,   25};
 
 constexpr std::array kReasons{FinishReason::length,    FinishReason::stop,   FinishReason::eos,
-                              FinishReason::cancelled, FinishReason::closed, FinishReason::shutdown};
+                              FinishReason::cancelled, FinishReason::closed, FinishReason::shutdown,
+                              FinishReason::failed};
 
 // Those that the engine does not know; docs/protocol.md, "Errors".
 constexpr std::array kDaemonErrors{"bad_json",         "invalid_utf8",  "line_too_long", "unknown_op",
@@ -51,6 +52,7 @@ std::string_view finished_reason(FinishReason reason) {
     case FinishReason::cancelled:
     case FinishReason::closed:
     case FinishReason::shutdown:
+    case FinishReason::failed:
       break;
   }
   return "abort";
@@ -145,6 +147,8 @@ Metrics::Metrics(const std::string& model_name, const std::string& backend)
           counter("condensed_snapshot_failures_total", "Snapshots that could not be written.")),
       wake_seconds_(histogram("condensed_wake_seconds",
                               "Duration of bringing a session that was asleep back into memory.", kSeconds)),
+      device_failures_(
+          counter("condensed_device_failures_total", "Times the device failed and was restarted.")),
       hibernations_(counter("condensed_hibernations_total", "Times a session was put to sleep.")),
       connections_(gauge("condensed_connections", "Client connections that are open.")),
       connections_total_(counter("condensed_connections_total", "Client connections accepted.")),
@@ -211,6 +215,10 @@ void Metrics::on_snapshot_written(std::size_t bytes, nanoseconds duration) {
 
 void Metrics::on_snapshot_failed() {
   snapshot_failures_.Increment();
+}
+
+void Metrics::on_device_failed() {
+  device_failures_.Increment();
 }
 
 void Metrics::on_session_hibernated() {

@@ -33,6 +33,7 @@ class Metrics final : public engine::EngineObserver {
   void on_append_read(std::int64_t tokens) override;
   void on_snapshot_written(std::size_t bytes, std::chrono::nanoseconds duration) override;
   void on_snapshot_failed() override;
+  void on_device_failed() override;
   void on_session_hibernated() override;
   void on_session_woken(std::chrono::nanoseconds duration) override;
 
@@ -89,6 +90,7 @@ class Metrics final : public engine::EngineObserver {
   Histogram snapshot_write_seconds_;
   Counter snapshot_failures_;
   Histogram wake_seconds_;
+  Counter device_failures_;
   Counter hibernations_;
   Gauge connections_;
   Counter connections_total_;

@@ -47,17 +47,6 @@ Access access(const std::string& admin_group) {
   }
   return Access(group);
 }
-
-/// The watchdog sees what the engine's thread does, not this one.
-engine::EngineOptions engine_options(const Settings& settings, const ServiceNotifier& notifier,
-                                     engine::EngineObserver& observer) {
-  engine::EngineOptions options = settings.engine_options();
-  options.observer = &observer;
-  options.warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
-  options.heartbeat = [&notifier] { notifier.alive(); };
-  options.heartbeat_interval = ServiceNotifier::watchdog_interval();
-  return options;
-}
 }  // namespace
 
 Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model, Start start)
@@ -73,9 +62,9 @@ Server::Server(const Settings& settings, std::shared_ptr<engine::Model> model, S
       streams_({.session_bytes = static_cast<std::size_t>(settings.replay_bytes),
                 .total_bytes = static_cast<std::size_t>(settings.max_replay_bytes)}),
       metrics_(model->name, std::string(model->backend->name())),
-      engine_(std::move(model), engine_options(settings, start_.notifier, metrics_)) {}
+      engine_(std::move(model), engine_options()) {}
 
-void Server::run() {
+bool Server::run() {
   wait_for_signal();
   asio::co_spawn(io_,
                  listener_.accept_each([this](Connection::Socket socket) { welcome(std::move(socket)); }),
@@ -88,6 +77,7 @@ void Server::run() {
   start_.notifier.ready(status_.text());
   status_.touch();
   io_.run();
+  return !device_gone_;
 }
 
 void Server::welcome(Connection::Socket socket) {

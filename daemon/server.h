@@ -21,6 +21,7 @@
 #include "daemon/inherited_sockets.h"
 #include "daemon/metrics.h"
 #include "daemon/metrics_endpoint.h"
+#include "daemon/model_loading.h"
 #include "daemon/requests.h"
 #include "daemon/service_notifier.h"
 #include "daemon/service_status.h"
@@ -40,6 +41,7 @@ class Server {
     InheritedSockets& sockets;                // it takes its own
     const ServiceNotifier& notifier;          // outlives the server
     std::function<Settings()> read_settings;  // as they are now; throws InputError
+    Placement placement;                      // of the model
   };
 
   /// Listens on the inherited socket, if there is one, or at settings.socket. Throws InputError when the
@@ -47,8 +49,8 @@ class Server {
   Server(const Settings& settings, std::shared_ptr<engine::Model> model, Start start);
 
   /// Serves until SIGINT or SIGTERM, then ends generations, tells clients, and returns. SIGHUP reads the
-  /// settings again.
-  void run();
+  /// settings again. False: it ended because the device failed and could not be used again.
+  bool run();
 
  private:
   using ConnectionPtr = std::shared_ptr<Connection>;
@@ -75,6 +77,8 @@ class Server {
   void reread_settings();
   void reload(const Settings& next);
   void refresh_status();
+  engine::EngineOptions engine_options();
+  void device_gone(const std::string& why);
   void shut_down();
   void say_goodbye();
 
@@ -127,6 +131,7 @@ class Server {
   std::int64_t next_connection_ = 1;
   Episode turned_away_{std::chrono::seconds(10)};
   bool stopping_ = false;
+  bool device_gone_ = false;
   Metrics metrics_;
   engine::Engine engine_;  // after all that its thread posts to
   std::jthread stopper_;   // waits for the engine to stop

@@ -43,7 +43,7 @@ void Server::reload(const Settings& next) {
     copy(settings_, next, setting);
   }
   spdlog::set_level(spdlog::level::from_str(settings_.log_level));
-  engine_.set_limits(settings_.engine_options());
+  engine_.set_limits(engine_options());
 }
 
 void Server::refresh_status() {

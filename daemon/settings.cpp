@@ -8,6 +8,7 @@
 
 #include "engine/input_error.h"
 #include "engine/prompt_options.h"
+#include "kernels/device_choice.h"
 
 namespace condensed::daemon {
 
@@ -40,6 +41,12 @@ void check_mode(const std::string& text) {
 void check_not_empty(const std::string& text) {
   if (text.empty()) {
     throw InputError("expected a path, found an empty string");
+  }
+}
+
+void check_device(const std::string& text) {
+  if (!condensed::kernels::parse_device(text)) {
+    throw InputError("expected cpu, cuda, cuda:N or auto, found \"" + text + "\"");
   }
 }
 
@@ -148,7 +155,8 @@ const std::vector<Setting>& all_settings() {
        kReloadable},
       {"max_resident_sessions", "Most sessions in memory; beyond, the least recently used one goes to sleep",
        &Settings::max_resident_sessions, 1, 1 << 24, nullptr, kReloadable},
-      {"max_cache_bytes", "Most memory for the caches of sessions; 0: half of the machine's",
+      {"max_cache_bytes",
+       "Most memory for the caches of sessions; 0: half of the machine's, or what a device has left",
        &Settings::max_cache_bytes, 0, 1LL << 50, nullptr, kReloadable},
       {"state_dir", "Folder where sessions are kept; empty: they live in memory only", &Settings::state_dir},
       {"snapshots", "When sessions are saved: never, or on_idle[=MS], every_tokens=N, on_append with commas",
@@ -166,7 +174,9 @@ const std::vector<Setting>& all_settings() {
       {"max_batch_tokens", "Most tokens in one step, all sessions together", &Settings::max_batch_tokens, 1,
        65536},
       {"threads", "Threads that compute; 0: one per processor", &Settings::threads, 0, 1024},
-      {"kernels", "auto, avx512vnni, avx512, avx2 or reference", &Settings::kernels, 0, 0,
+      {"device", "Where the model is computed: cpu, cuda, cuda:N, or auto (cuda if it can be used)",
+       &Settings::device, 0, 0, check_device},
+      {"kernels", "Of the processor: auto, avx512vnni, avx512, avx2 or reference", &Settings::kernels, 0, 0,
        one_of({"auto", "avx512vnni", "avx512", "avx2", "reference"})},
       {"weights", "stored (as the checkpoint has them), bf16, f16, q8 or q4", &Settings::weights, 0, 0,
        one_of({"stored", "bf16", "f16", "q8", "q4"})},

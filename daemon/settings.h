@@ -38,6 +38,7 @@ struct Settings {
   std::int64_t max_generating = 1024;
   std::int64_t max_batch_tokens = 256;
   std::int64_t threads = 0;
+  std::string device = "auto";
   std::string kernels = "auto";
   std::string weights = "stored";
   std::string cache = "f16";

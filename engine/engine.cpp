@@ -40,6 +40,8 @@ std::string_view name_of(ErrorCode code) {
       return "snapshot_refused";
     case ErrorCode::session_closed:
       return "session_closed";
+    case ErrorCode::device_failed:
+      return "device_failed";
     case ErrorCode::shutting_down:
       return "shutting_down";
   }
@@ -60,6 +62,8 @@ std::string_view name_of(FinishReason reason) {
       return "closed";
     case FinishReason::shutdown:
       return "shutdown";
+    case FinishReason::failed:
+      return "failed";
   }
   return "?";
 }

@@ -39,6 +39,7 @@ enum class ErrorCode : std::uint8_t {
   snapshot_failed,    // the state folder cannot be written or read
   snapshot_refused,   // damaged, or of another model
   session_closed,     // the session was closed while the request waited
+  device_failed,      // the device failed under the request
   shutting_down,
 };
 std::string_view name_of(ErrorCode code);
@@ -74,9 +75,23 @@ struct EngineOptions {
   /// Told what an administrator should know, in one line. Called on the engine's thread, and by the
   /// constructor.
   std::function<void(const std::string&)> warn = [](const std::string&) {};
+  /// Makes a backend in the place of one that failed (kernels::DeviceError) and is gone. Called on the
+  /// engine's thread; may throw DeviceError, and is tried again then. Empty: the exception of the failure
+  /// ends the process.
+  std::function<std::unique_ptr<kernels::Backend>()> remake_backend;
+  /// How long the engine waits before each of its attempts at that. A driver that resets a device takes a
+  /// second or two.
+  std::vector<std::chrono::milliseconds> restart_after{
+      std::chrono::milliseconds(0), std::chrono::milliseconds(1000), std::chrono::milliseconds(2000),
+      std::chrono::milliseconds(4000)};
+  /// The last attempt failed, too: the engine has ended as shutdown() does it, and says why. Called once, on
+  /// its thread.
+  std::function<void(const std::string&)> given_up = [](const std::string&) {};
+  /// Told of sessions whose latest tokens were lost with the device's memory. On the engine's thread.
+  std::function<void(const SessionId&)> went_back = [](const SessionId&) {};
   /// A sign of life, called on the engine's thread between steps and while it has nothing to do, once per
-  /// interval as far as steps are shorter. 0: never, and an idle engine is not woken. Must not block or
-  /// throw.
+  /// interval as far as steps are shorter; while the device is restarted, on another. 0: never, and an idle
+  /// engine is not woken. Must not block or throw.
   std::function<void()> heartbeat;
   std::chrono::milliseconds heartbeat_interval{0};
 };
@@ -179,7 +194,7 @@ struct GeneratedToken {
   std::optional<StepAccount> account;                     // of a slow one, if asked for
 };
 
-enum class FinishReason : std::uint8_t { length, stop, eos, cancelled, closed, shutdown };
+enum class FinishReason : std::uint8_t { length, stop, eos, cancelled, closed, shutdown, failed };
 std::string_view name_of(FinishReason reason);
 
 struct GenerationSummary {
@@ -190,6 +205,7 @@ struct GenerationSummary {
   std::int64_t completion_tokens = 0;
   std::int64_t position = 0;                       // tokens in the stream so far
   bool resumable = false;                          // interrupted, and the session was kept
+  std::string message;                             // failed: what happened
   std::chrono::nanoseconds time_to_first_token{};  // from the request's arrival
   std::chrono::nanoseconds total{};                // from the request's arrival
 };

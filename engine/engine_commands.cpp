@@ -67,7 +67,7 @@ std::optional<Error> Engine::Loop::refuse_window(const cache::StreamWindow& wind
                      std::to_string(options_.max_window) + " (max_window)",
                  "max_window"};
   }
-  const std::size_t bytes = cache::CondensedCache::bytes_when_full(transformer_.cache_shape(), window);
+  const std::size_t bytes = cache::CondensedCache::bytes_when_full(cache_shape_, window);
   if (bytes > options_.max_cache_bytes) {
     return Error{.code = ErrorCode::memory_limit,
                  .message = "a session of " + std::to_string(window.sinks) + " sinks and a window of " +
@@ -335,13 +335,13 @@ EngineInfo Engine::Loop::stat_engine() const {
   const ModelConfig& config = model_->config;
   EngineInfo info;
   info.model = model_->name;
-  info.backend = model_->backend->name();
+  info.backend = backend_name_;
   info.n_layers = config.n_layers;
   info.n_owners = model_->plan.n_owners();
   info.vocab_size = config.vocab_size;
-  info.weight_bytes = model_->weights.bytes();
+  info.weight_bytes = weight_bytes_;
   info.cache_dtype = options_.cache_dtype;
-  info.cache_bytes_per_token = transformer_.cache_shape().bytes_per_token();
+  info.cache_bytes_per_token = cache_shape_.bytes_per_token();
   info.sessions = static_cast<std::int64_t>(table_.all().size());
   info.asleep = table_.n_asleep();
   info.resident = static_cast<std::int64_t>(table_.residents().size());

@@ -1,32 +1,32 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
-#include "engine/failpoints.h"
 #include "engine/input_error.h"
+#include "kernels/device_error.h"
 
 namespace condensed::engine {
 
-namespace {
-
-/// Where tests may plant a delay; nothing in a build that is not made for them.
-void pass([[maybe_unused]] Failpoint point, [[maybe_unused]] std::int64_t step) {
+/// Where tests may plant a delay or a failure; nothing in a build that is not made for them.
+void Engine::Loop::pass([[maybe_unused]] Failpoint point, [[maybe_unused]] std::int64_t step) {
 #ifdef CONDENSED_FAILPOINTS
   static const Failpoints kPlanted = Failpoints::from_environment();
   kPlanted.pass(point, step);
 #endif
 }
 
-}  // namespace
-
 Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     : model_(std::move(model)),
       options_(options),
       input_budget_(options.max_total_waiting_input_bytes),
-      transformer_(*model_, options.max_batch_rows, options.cache_dtype),
+      transformer_(std::in_place, *model_, options.max_batch_rows, options.cache_dtype),
+      cache_shape_(transformer_->cache_shape()),
+      backend_name_(model_->backend->name()),
+      weight_bytes_(model_->weights.bytes()),
       seeds_(std::random_device{}()),
-      table_(*model_, transformer_.cache_shape(), options_, ledger_, [this](std::function<void()> run) {
+      table_(*model_, cache_shape_, options_, ledger_, [this](std::function<void()> run) {
         enqueue_always([run = std::move(run)](Loop&) { run(); });
       }) {
   pass(Failpoint::start, 0);
@@ -39,7 +39,7 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     options_.prompt.mode = PromptMode::adaptive;  // without cycles one pass over a chunk is exact
   }
   options_.prompt.chunk_tokens = std::min(options_.prompt.chunk_tokens, options_.max_batch_rows);
-  planner_ = PromptPlanner::measured(*model_, transformer_, options_.prompt);
+  planner_ = PromptPlanner::measured(*model_, *transformer_, options_.prompt);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -249,8 +249,37 @@ StepReport Engine::Loop::chosen_rows() const {
   return report;
 }
 
+/// Runs the chosen slices through the model. False: the device failed on the way, and was restarted.
+bool Engine::Loop::run_slices() {
+  std::string failure;
+  ++steps_;
+  try {
+    pass(Failpoint::step, steps_);
+    transformer_->run(slices_, options_.prompt);
+    return true;
+  } catch (const kernels::DeviceError& error) {
+    if (!options_.remake_backend) {
+      throw;
+    }
+    failure = error.what();
+  } catch (const std::bad_alloc& error) {
+    if (!options_.remake_backend) {
+      throw;
+    }
+    failure = std::string("out of memory in a step: ") + error.what();
+  }
+  recover(failure);
+  return false;
+}
+
 /// False: nothing to do.
 bool Engine::Loop::step() {
+  if (!table_.device_failure().empty()) {
+    recover(table_.device_failure());
+  }
+  if (!transformer_) {
+    return false;
+  }
   choose_slices();
   if (slices_.empty()) {
     return false;
@@ -258,20 +287,20 @@ bool Engine::Loop::step() {
   pass(Failpoint::between_steps, steps_ + 1);
   const Clock::time_point began = Clock::now();
   ledger_.begin_step(began);
-  pass(Failpoint::step, steps_ + 1);
   const std::int64_t evictions_before = runners_evictions();
-  transformer_.run(slices_, options_.prompt);
-  ++steps_;
+  if (!run_slices()) {
+    return true;
+  }
   StepReport report = chosen_rows();
-  report.passes = transformer_.passes();
+  report.passes = transformer_->passes();
   report.evictions = runners_evictions() - evictions_before;
   ledger_.ran(report);
   std::int64_t longest_read = 0;
   if (slices_.size() == 1) {
-    planner_->observe(static_cast<std::int64_t>(slices_.front().tokens.size()), transformer_.passes());
+    planner_->observe(static_cast<std::int64_t>(slices_.front().tokens.size()), transformer_->passes());
   }
   const auto vocab = static_cast<std::size_t>(model_->config.vocab_size);
-  std::span<const float> logits = transformer_.logits();
+  std::span<const float> logits = transformer_->logits();
   const Clock::time_point now = Clock::now();
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     const bool predicts = slices_[i].logits_for != LogitsFor::none;

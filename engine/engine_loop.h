@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/failpoints.h"
 #include "engine/input_budget.h"
 #include "engine/prompt_planner.h"
 #include "engine/reading_pace.h"
@@ -82,6 +83,7 @@ class Engine::Loop {
   using Command = std::function<void(Loop&)>;
   using EntryPtr = SessionTable::EntryPtr;
 
+  static void pass(Failpoint point, std::int64_t step);
   static Error shutting_down();
   static Error unknown_session(const SessionId& id);
   bool enqueue(Command command);
@@ -92,6 +94,12 @@ class Engine::Loop {
   bool beats() const { return options_.heartbeat_interval.count() > 0; }
   void beat();
   bool step();
+  bool run_slices();
+  void recover(const std::string& what);
+  bool restart_device(const std::string& what);
+  std::jthread beat_beside();
+  bool wait_before_restart(std::chrono::milliseconds time);
+  void give_up(const std::string& what);
   void choose_slices();
   StepReport chosen_rows() const;
   std::int64_t runners_evictions() const;
@@ -132,7 +140,10 @@ class Engine::Loop {
   InputBudget input_budget_;
   ReadingPace pace_;
   EngineObserver silent_;
-  Transformer transformer_;
+  std::optional<Transformer> transformer_;  // absent while, and once, there is no device
+  const cache::CacheShape cache_shape_;
+  std::string backend_name_;
+  std::size_t weight_bytes_ = 0;
   std::optional<PromptPlanner> planner_;  // once the loop knows how prompts may be read
 
   std::size_t next_turn_ = 0;  // among the resident sessions

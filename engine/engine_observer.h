@@ -45,6 +45,8 @@ class EngineObserver {
   virtual void on_snapshot_failed() {}
   /// A session's memory was given back; its snapshot stays.
   virtual void on_session_hibernated() {}
+  /// The device failed; the engine makes it ready again.
+  virtual void on_device_failed() {}
   /// A session that was asleep is in memory again.
   virtual void on_session_woken(std::chrono::nanoseconds /*duration*/) {}
 };

@@ -37,7 +37,11 @@ void Engine::Loop::fork(const SessionId& id, const std::string& as, const Reply<
     if (std::optional<Error> refused = refuse_new(copy)) {
       return reply(std::move(*refused));
     }
-    add(copy, session.snapshot(), reply);
+    std::variant<SessionSnapshot, Error> state = table_.copy_of(session);
+    if (auto* error = std::get_if<Error>(&state)) {
+      return reply(std::move(*error));
+    }
+    add(copy, std::move(std::get<SessionSnapshot>(state)), reply);
   });
 }
 
@@ -99,7 +103,11 @@ void Engine::Loop::export_session(const SessionId& id, const Reply<ExportedSessi
     return table_.read_file(entry, reply);
   }
   with_settled(entry, reply, [this, id, reply](const Session& session) {
-    auto snapshot = std::make_shared<const SessionSnapshot>(session.snapshot());
+    std::variant<SessionSnapshot, Error> state = table_.copy_of(session);
+    if (auto* error = std::get_if<Error>(&state)) {
+      return reply(std::move(*error));
+    }
+    auto snapshot = std::make_shared<const SessionSnapshot>(std::move(std::get<SessionSnapshot>(state)));
     table_.run_beside({id}, SessionTable::Urgency::someone_waits,
                       [this, id, snapshot, reply]() -> std::function<void()> {
                         auto exported = std::make_shared<ExportedSession>(

@@ -1,5 +1,6 @@
 #include "engine/failpoints.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include <utility>
 
 #include "engine/input_error.h"
+#include "kernels/device_error.h"
 
 namespace condensed::engine {
 
@@ -15,8 +17,11 @@ namespace {
 constexpr const char* kVariable = "CONDENSED_FAILPOINTS";
 constexpr std::int64_t kMost = 3'600'000'000;  // an hour, in microseconds
 
-constexpr std::array<std::pair<std::string_view, Failpoint>, 3> kPoints{
-    {{"start", Failpoint::start}, {"between_steps", Failpoint::between_steps}, {"step", Failpoint::step}}};
+constexpr std::array<std::pair<std::string_view, Failpoint>, 4> kPoints{
+    {{"start", Failpoint::start},
+     {"between_steps", Failpoint::between_steps},
+     {"step", Failpoint::step},
+     {"restart", Failpoint::restart}}};
 constexpr std::array<std::pair<std::string_view, std::int64_t>, 3> kUnits{
     {{"us", 1}, {"ms", 1000}, {"s", 1'000'000}}};
 
@@ -68,7 +73,7 @@ std::chrono::microseconds duration(std::string_view text) {
 
 Failpoints::Failpoints(std::string_view text) {
   while (!text.empty()) {
-    sleeps_.push_back(parse(cut(text, ';')));
+    planted_.push_back(parse(cut(text, ';')));
   }
 }
 
@@ -77,14 +82,18 @@ Failpoints Failpoints::from_environment() {
   return Failpoints(text == nullptr ? "" : text);
 }
 
-Failpoints::Sleep Failpoints::parse(std::string_view text) {
-  Sleep sleep;
-  sleep.point = named(kPoints, cut(text, '='), "start, between_steps or step before a =");
+Failpoints::Planted Failpoints::parse(std::string_view text) {
+  Planted planted;
+  planted.point = named(kPoints, cut(text, '='), "start, between_steps, step or restart before a =");
   std::string_view action = cut(text, '/');
-  if (cut(action, ':') != "sleep") {
-    refuse("sleep:DURATION after the =", action);
+  const bool may_fail = planted.point == Failpoint::step || planted.point == Failpoint::restart;
+  if (action == "fail" && may_fail) {
+    planted.fails = true;
+  } else if (cut(action, ':') == "sleep") {
+    planted.duration = duration(action);
+  } else {
+    refuse("sleep:DURATION after the =, or fail after step= or restart=", action);
   }
-  sleep.duration = duration(action);
   if (!text.empty()) {
     if (cut(text, ':') != "every") {
       refuse("every:N after the /", text);
@@ -93,24 +102,30 @@ Failpoints::Sleep Failpoints::parse(std::string_view text) {
     if (!rest.empty()) {
       refuse("nothing after every:N", rest);
     }
-    sleep.every = every;
+    planted.every = every;
   }
-  return sleep;
+  return planted;
 }
 
 std::chrono::microseconds Failpoints::delay(Failpoint point, std::int64_t step) const {
   std::chrono::microseconds sum{0};
-  for (const Sleep& sleep : sleeps_) {
-    if (sleep.point == point && step % sleep.every == 0) {
-      sum += sleep.duration;
-    }
+  for (const Planted& planted : planted_) {
+    sum += planted.is_at(point, step) ? planted.duration : std::chrono::microseconds(0);
   }
   return sum;
+}
+
+bool Failpoints::fails(Failpoint point, std::int64_t step) const {
+  return std::any_of(planted_.begin(), planted_.end(),
+                     [&](const Planted& planted) { return planted.fails && planted.is_at(point, step); });
 }
 
 void Failpoints::pass(Failpoint point, std::int64_t step) const {
   if (const auto time = delay(point, step); time.count() > 0) {
     std::this_thread::sleep_for(time);
+  }
+  if (fails(point, step)) {
+    throw kernels::DeviceError("step " + std::to_string(step) + " failed as " + kVariable + " says");
   }
 }
 

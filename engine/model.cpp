@@ -17,7 +17,16 @@ std::shared_ptr<Model> make_model(std::string name, std::unique_ptr<WeightSource
                                        .source = std::move(source),
                                        .backend = std::move(backend),
                                        .weights = std::move(weights),
-                                       .tokenizer = nullptr});
+                                       .tokenizer = nullptr,
+                                       .format = format});
+}
+
+void reload_model(Model& model, const std::function<std::unique_ptr<kernels::Backend>()>& make) {
+  model.weights = {};
+  model.backend.reset();
+  std::unique_ptr<kernels::Backend> backend = make();
+  model.weights = load_weights(*model.source, model.plan, *backend, model.format);
+  model.backend = std::move(backend);
 }
 
 }  // namespace condensed::engine

@@ -200,6 +200,19 @@ void Session::interrupt(FinishReason reason) {
   generation.listener->on_done(summary);
 }
 
+void Session::fail(const std::string& message, bool resumable) {
+  if (!generation_) {
+    return;
+  }
+  const Generation generation = std::move(*generation_);
+  generation_.reset();
+  GenerationSummary summary = summary_of(generation, FinishReason::failed);
+  summary.resumable = resumable;
+  summary.message = message;
+  observer_.on_generation_end(summary);
+  generation.listener->on_done(summary);
+}
+
 std::optional<Error> Session::undo(std::int64_t n) {
   assert(resting());
   const std::int64_t kept = position() - n;

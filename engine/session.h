@@ -69,6 +69,8 @@ class Session {
   /// The same, but the generation may be resumed: what its stop strings hold back stays so.
   void interrupt(FinishReason reason);
   bool interrupted() const { return interrupted_.has_value(); }
+  /// Ends the generation, if one runs, because of what happened; resumable: of what is kept of the session.
+  void fail(const std::string& message, bool resumable);
 
   /// Takes the latest n tokens out of the stream. The session must be resting. Returns why it cannot, if so;
   /// then nothing has changed.

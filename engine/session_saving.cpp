@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kLongestBackOff{30000};
 }  // namespace
 
 bool SessionTable::saved(const Entry& entry) const {
-  return entry.on_disk && entry.saved_version == entry.session->version();
+  return entry.on_disk && entry.session && entry.saved_version == entry.session->version();
 }
 
 void SessionTable::save(const EntryPtr& entry, Reply<SavedSnapshot> reply) {
@@ -55,15 +55,23 @@ void SessionTable::begin_saves() {
 }
 
 void SessionTable::begin_save(const EntryPtr& entry) {
+  auto replies = std::exchange(entry->save_replies, {});
+  std::variant<SessionSnapshot, Error> copy = copy_of(*entry->session);
+  if (const auto* failed = std::get_if<Error>(&copy)) {
+    for (const Reply<SavedSnapshot>& reply : replies) {
+      reply(*failed);
+    }
+    return;
+  }
   ++saves_under_way_;
   ledger_.snapshot_copied();
   entry->saving = true;
-  auto snapshot = std::make_shared<const SessionSnapshot>(entry->session->snapshot());
-  auto replies = std::exchange(entry->save_replies, {});
+  auto snapshot = std::make_shared<const SessionSnapshot>(std::move(std::get<SessionSnapshot>(copy)));
   const std::uint64_t version = entry->session->version();
+  const std::uint64_t stay = entry->stay;
   const SessionId id = entry->id;
   run_beside({id}, Urgency::can_wait,
-             [this, entry, snapshot, replies = std::move(replies), version, id,
+             [this, entry, snapshot, replies = std::move(replies), version, stay, id,
               began = Clock::now()]() -> std::function<void()> {
                std::variant<SavedSnapshot, Error> result = Error{ErrorCode::snapshot_failed, {}};
                try {
@@ -75,8 +83,8 @@ void SessionTable::begin_save(const EntryPtr& entry) {
                  result = Error{ErrorCode::snapshot_failed,
                                 "session '" + id.name + "' cannot be saved: " + failed.what()};
                }
-               return [this, entry, version, began, result = std::move(result), replies] {
-                 finish_save(entry, version, began, result, replies);
+               return [this, entry, version, stay, began, result = std::move(result), replies] {
+                 finish_save(entry, version, began, stay, result, replies);
                };
              });
 }
@@ -96,7 +104,7 @@ void SessionTable::back_off(Error& error) {
 }
 
 void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version, Clock::time_point began,
-                               std::variant<SavedSnapshot, Error> result,
+                               std::uint64_t stay, std::variant<SavedSnapshot, Error> result,
                                std::vector<Reply<SavedSnapshot>> replies) {
   --saves_under_way_;
   entry->saving = false;
@@ -111,7 +119,9 @@ void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version, Clo
     back_off_ = {};
     options_.observer->on_snapshot_written(written.bytes, Clock::now() - began);
     entry->on_disk = true;
-    entry->saved_version = version;
+    if (entry->stay == stay) {
+      entry->saved_version = version;
+    }
     entry->saved_position = written.position;
     entry->file_bytes = written.bytes;
     if (saved(*entry)) {  // what was asked for meanwhile is done: the session may go to sleep before its turn

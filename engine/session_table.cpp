@@ -174,6 +174,9 @@ bool SessionTable::has_room(std::size_t bytes) const {
 
 /// Lets those who wait for room in, in their order.
 void SessionTable::admit(Clock::time_point now) {
+  if (!model_.backend) {
+    return;  // the device is gone, and the engine ends
+  }
   while (!arrivals_.empty()) {
     const EntryPtr entry = arrivals_.front();
     if (entry->where != Entry::Where::waiting) {
@@ -199,8 +202,12 @@ void SessionTable::admit(Clock::time_point now) {
       make_resident(entry,
                     std::make_unique<Session>(model_, shape_, entry->window, *request, *options_.observer));
     } else if (auto* snapshot = std::get_if<SessionSnapshot>(&entry->origin)) {
-      make_resident(entry, std::make_unique<Session>(model_, shape_, entry->id, std::move(*snapshot),
-                                                     *options_.observer));
+      if (auto session = session_from(entry, std::move(*snapshot))) {
+        if (std::exchange(entry->copy_is_saved, false)) {
+          entry->saved_version = session->version();
+        }
+        make_resident(entry, std::move(session));
+      }
     } else {
       load(entry);
     }
@@ -334,8 +341,10 @@ void SessionTable::loaded(const EntryPtr& entry, std::variant<SessionSnapshot, E
     }
     return fail_operations(*entry, *error);
   }
-  auto session = std::make_unique<Session>(model_, shape_, entry->id,
-                                           std::move(std::get<SessionSnapshot>(result)), *options_.observer);
+  auto session = session_from(entry, std::move(std::get<SessionSnapshot>(result)));
+  if (!session) {
+    return;
+  }
   ledger_.session_woken();
   options_.observer->on_session_woken(Clock::now() - entry->waiting_since);
   entry->saved_version = session->version();

@@ -55,6 +55,8 @@ struct SessionEntry {
   std::size_t file_bytes = 0;
   bool save_queued = false;
   bool saving = false;
+  std::uint64_t stay = 0;                          // in memory: counts them
+  bool copy_is_saved = false;                      // the snapshot in `origin` is what its file says
   bool falling_asleep = false;                     // leaves memory once it is saved, unless it is used before
   std::vector<Reply<SavedSnapshot>> save_replies;  // to the next save that begins
 };
@@ -93,6 +95,8 @@ class SessionTable {
   void rename(const EntryPtr& entry, SessionId to, std::function<void(std::optional<Error>)> done);
   /// Writes the session's state, as soon as no input waits. Needs keeps_files(), and a resident session.
   void save(const EntryPtr& entry, Reply<SavedSnapshot> reply);
+  /// The state of a session in memory; an error if the device does not give it out.
+  std::variant<SessionSnapshot, Error> copy_of(const Session& session);
   /// Reads the file of a session that is asleep.
   void read_file(const EntryPtr& entry, Reply<ExportedSession> reply);
   /// What takes time is done beside the engine's thread: `work` runs there, then what it returns here. Work
@@ -105,6 +109,23 @@ class SessionTable {
 
   /// Does what is due: lets sessions in, puts others to sleep, writes snapshots. Returns when to come back.
   std::optional<Clock::time_point> maintain(Clock::time_point now);
+
+  /// What the device would not give out or take back since the last leave_device(); empty: nothing.
+  const std::string& device_failure() const { return device_failure_; }
+
+  /// What became of those in memory when the device failed.
+  struct Rescue {
+    std::int64_t copied = 0;     // as they were, to be there again after return_to_device()
+    std::int64_t went_back = 0;  // to their files
+    std::int64_t lost = 0;       // had none
+  };
+  /// Takes every session out of the device's memory; what runs or waits on them ends with `what` happened.
+  /// may_copy: whether the device still holds what the session says.
+  Rescue leave_device(const std::string& what, const std::function<bool(const EntryPtr&)>& may_copy);
+  /// Lets those in again that were copied, and those that somebody waits for.
+  void return_to_device();
+  /// Instead: writes the copies into files, if any are kept.
+  void save_copies();
 
   /// The limits in options have changed: what is due may be, too.
   void limits_changed() { next_look_ = Clock::now(); }
@@ -131,11 +152,14 @@ class SessionTable {
   void loaded(const EntryPtr& entry, std::variant<SessionSnapshot, Error> result);
   void release(const Entry& entry);
 
+  std::optional<SessionSnapshot> rescue(const EntryPtr& entry, const std::string& what, bool may_copy);
+  std::unique_ptr<Session> session_from(const EntryPtr& entry, SessionSnapshot snapshot);
+
   bool saved(const Entry& entry) const;
   void queue_save(const EntryPtr& entry);
   void begin_saves();
   void begin_save(const EntryPtr& entry);
-  void finish_save(const EntryPtr& entry, std::uint64_t version, Clock::time_point began,
+  void finish_save(const EntryPtr& entry, std::uint64_t version, Clock::time_point began, std::uint64_t stay,
                    std::variant<SavedSnapshot, Error> result, std::vector<Reply<SavedSnapshot>> replies);
   void back_off(Error& error);
   void look_for_due(Clock::time_point now);
@@ -162,6 +186,7 @@ class SessionTable {
   Clock::time_point next_look_ = Clock::time_point::max();  // when something may be due
   Clock::time_point retry_saves_{};                         // after one failed
   std::chrono::milliseconds back_off_{0};
+  std::string device_failure_;
   bool ending_ = false;
   std::unique_ptr<SnapshotThread> thread_;  // last: its jobs use the rest
 };

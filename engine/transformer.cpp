@@ -102,6 +102,7 @@ struct Transformer::State {
   std::int64_t n_active = 0;
   bool frames_differ = false;  // some stream has evicted: its sinks need queries of their own
   std::int64_t most_passes = 1;
+  bool appending = false;  // tokens join caches, or an exception kept them from it
 
   std::vector<std::int32_t> tokens;  // [rows]
   std::vector<float> host_angles;    // [rows, head_dim]
@@ -382,6 +383,9 @@ std::int64_t Transformer::max_rows() const {
 std::span<const float> Transformer::logits() const {
   return state_->logits;
 }
+bool Transformer::caches_intact() const {
+  return !state_->appending;
+}
 std::int64_t Transformer::passes() const {
   return state_->most_passes;
 }
@@ -393,7 +397,9 @@ void Transformer::run(std::span<const Slice> slices, const PromptOptions& prompt
     state_->run_stage(slices, stage, prompt);
   }
   state_->compute_logits(slices);
+  state_->appending = true;
   state_->append(slices);
+  state_->appending = false;
 }
 
 }  // namespace condensed::engine

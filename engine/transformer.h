@@ -37,6 +37,10 @@ class Transformer {
   /// Slices of one token are exact; longer ones iterate through cyclic layer stages as `prompt` says.
   void run(std::span<const Slice> slices, const PromptOptions& prompt);
 
+  /// Whether the caches of the last run()'s slices are whole. Not so after an exception of the backend while
+  /// tokens joined them; after one before that they are as they were.
+  bool caches_intact() const;
+
   /// Of the last run(), in the order of slices and their tokens: [rows asked for, vocab_size], host memory.
   std::span<const float> logits() const;
   /// Iterations of the last run(), the most that any slice took (1 without cyclic stages).

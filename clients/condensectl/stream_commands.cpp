@@ -51,6 +51,12 @@ int report_end(Context& context, const Generated& generated, const std::string& 
                                            " --resume goes on"
                                      : "the daemon stopped before the generation ended");
   }
+  if (generated.done.at("reason") == "failed") {
+    throw std::runtime_error(std::string(generated.done.at("message").as_string()) +
+                             (generated.done.contains("resumable")
+                                  ? "; generate --session " + session + " --resume goes on"
+                                  : ""));
+  }
   if (context.terminal.notes_shown()) {
     context.terminal.note(
         summary(generated.done, context.client.call({{"op", "stat"}, {"session", session}})));

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/input_error.h"
+#include "kernels/device_error.h"
 
 namespace condensed::engine {
 namespace {
@@ -44,7 +45,7 @@ TEST(Failpoints, WhatCannotBeReadIsRefusedWithTheReason) {
     return std::string("accepted: " + text);
   };
   using testing::HasSubstr;
-  EXPECT_THAT(refused("stop=sleep:1ms"), HasSubstr("expected start, between_steps or step"));
+  EXPECT_THAT(refused("stop=sleep:1ms"), HasSubstr("expected start, between_steps, step or restart"));
   EXPECT_THAT(refused("step"), HasSubstr("expected sleep:DURATION"));
   EXPECT_THAT(refused("step=wait:1ms"), HasSubstr("expected sleep:DURATION"));
   for (const char* duration :
@@ -57,6 +58,18 @@ TEST(Failpoints, WhatCannotBeReadIsRefusedWithTheReason) {
                 HasSubstr("CONDENSED_FAILPOINTS: expected"));
   }
   EXPECT_THAT(refused(";"), HasSubstr("CONDENSED_FAILPOINTS: expected"));
+}
+
+TEST(Failpoints, StepsAndRestartsCanFail) {
+  const Failpoints planted("step=fail/every:3;restart=fail;step=sleep:1us");
+  EXPECT_FALSE(planted.fails(Failpoint::step, 2));
+  EXPECT_TRUE(planted.fails(Failpoint::step, 6));
+  EXPECT_TRUE(planted.fails(Failpoint::restart, 1));
+  EXPECT_FALSE(planted.fails(Failpoint::start, 0));
+  EXPECT_THROW(planted.pass(Failpoint::step, 3), kernels::DeviceError);
+  planted.pass(Failpoint::step, 4);
+  EXPECT_THROW(Failpoints("start=fail"), InputError);
+  EXPECT_THROW(Failpoints("step=fail:1ms"), InputError);
 }
 
 }  // namespace

@@ -1,0 +1,107 @@
+#include "daemon/model_loading.h"
+
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/checkpoint.h"
+#include "kernels/device_error.h"
+#include "kernels/make_backend.h"
+
+namespace condensed::daemon {
+
+namespace {
+
+/// How the files hold the matrices.
+engine::WeightFormat stored_format(engine::Checkpoint& checkpoint) {
+  const engine::ModelConfig& config = checkpoint.config();
+  const std::int64_t q_dim = std::int64_t{config.n_heads} * config.head_dim;
+  return {
+      .layers = checkpoint.matrix("model.layers.0.self_attn.q_proj.weight", q_dim, config.hidden_size).dtype,
+      .embedding =
+          checkpoint.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size).dtype};
+}
+
+void report_model(const engine::Model& model, const Settings& settings, const engine::MemoryPlan& plan) {
+  const auto& config = model.config;
+  const cache::CacheShape shape = engine::cache_shape(config, settings.engine_options().cache_dtype);
+  spdlog::info("model {}: {} layers, {} of them own a cache; {:.1f} MB of weights; {} kernels", model.name,
+               config.n_layers, model.plan.n_owners(), static_cast<double>(model.weights.bytes()) / 1e6,
+               model.backend->name());
+  spdlog::info("a cached token takes {} bytes, a session of {} sinks and window {} at most {:.2f} MB",
+               shape.bytes_per_token(), settings.sinks, settings.window,
+               static_cast<double>(plan.session) / 1e6);
+  if (settings.sinks + settings.window > config.max_position_embeddings) {
+    spdlog::warn(
+        "sinks and window ({}) exceed the {} positions the model was made for (max_position_embeddings)",
+        settings.sinks + settings.window, config.max_position_embeddings);
+  }
+}
+
+}  // namespace
+
+std::size_t Placement::cache_bytes() const {
+  const std::size_t fixed = plan.weights + plan.workspace;
+  return device && device->free_bytes > fixed ? (device->free_bytes - fixed) / 10 * 9 : 0;
+}
+
+Placement place_model(const std::string& device, const kernels::CudaSurvey& survey,
+                      const engine::MemoryPlan& plan) {
+  const kernels::DeviceSetting setting = kernels::parse_device(device).value();
+  kernels::DeviceChoice choice = kernels::choose_device(setting, survey);
+  Placement placement{.device = std::move(choice.device), .reason = std::move(choice.reason), .plan = plan};
+  if (!placement.device) {
+    return placement;
+  }
+  const std::size_t free_bytes = placement.device->free_bytes;
+  if (plan.sessions_in(free_bytes) > 0) {
+    placement.reason += ": " + plan.explain(free_bytes);
+    return placement;
+  }
+  const std::string lack = "too little memory " + placement.reason + ": " + plan.explain(free_bytes);
+  if (!setting.may_fall_back) {
+    throw kernels::DeviceError(lack +
+                               "; use fewer bits (weights, cache), a smaller window or max_batch_tokens, or "
+                               "device = \"cpu\"");
+  }
+  placement.device.reset();
+  placement.reason = "on the processor: " + lack;
+  return placement;
+}
+
+engine::MemoryPlan plan_memory(const Settings& settings) {
+  engine::Checkpoint checkpoint(settings.model);
+  const auto format = settings.weight_format();
+  return engine::plan_memory(checkpoint.config(), format ? *format : stored_format(checkpoint),
+                             settings.engine_options().cache_dtype, {settings.sinks, settings.window},
+                             settings.max_batch_tokens);
+}
+
+std::unique_ptr<kernels::Backend> make_backend(const Settings& settings, Placement& placement) {
+  const auto n_threads = static_cast<int>(settings.threads);
+  if (!placement.device) {
+    return kernels::make_backend(settings.kernels, n_threads);
+  }
+  try {
+    return kernels::make_backend("cuda:" + std::to_string(placement.device->index), n_threads);
+  } catch (const kernels::DeviceError& error) {
+    if (!kernels::parse_device(settings.device)->may_fall_back) {
+      throw;
+    }
+    placement.device.reset();
+    placement.reason = std::string("on the processor: ") + error.what();
+    return kernels::make_backend(settings.kernels, n_threads);
+  }
+}
+
+std::shared_ptr<engine::Model> load_model(const Settings& settings, Placement& placement) {
+  const engine::MemoryPlan plan = plan_memory(settings);
+  placement = place_model(settings.device, kernels::survey_cuda(), plan);
+  auto backend = make_backend(settings, placement);
+  spdlog::info("computing {}", placement.reason);
+  auto model = engine::load_model(settings.model, std::move(backend), settings.weight_format());
+  report_model(*model, settings, plan);
+  return model;
+}
+
+}  // namespace condensed::daemon

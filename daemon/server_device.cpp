@@ -1,0 +1,43 @@
+// What the server does about the device that its model is on.
+
+#include <spdlog/spdlog.h>
+
+#include "daemon/server.h"
+
+namespace condensed::daemon {
+
+namespace asio = boost::asio;
+
+/// What the settings say, where the model is, and whom the engine tells. Also for a reload.
+engine::EngineOptions Server::engine_options() {
+  engine::EngineOptions options = settings_.engine_options();
+  if (settings_.max_cache_bytes == 0 && start_.placement.device) {
+    options.max_cache_bytes = start_.placement.cache_bytes();
+  }
+  options.observer = &metrics_;
+  options.warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
+  // The watchdog sees what the engine's thread does, not this one.
+  options.heartbeat = [this] { start_.notifier.alive(); };
+  options.heartbeat_interval = ServiceNotifier::watchdog_interval();
+  // On the engine's thread: with settings and a placement of its own.
+  options.remake_backend = [settings = settings_, placement = start_.placement]() mutable {
+    auto backend = make_backend(settings, placement);
+    spdlog::warn("computing {} from now on", placement.reason);
+    return backend;
+  };
+  options.given_up = [this](const std::string& why) { asio::post(io_, [this, why] { device_gone(why); }); };
+  options.went_back = [this](const engine::SessionId& session) {
+    asio::post(io_, [this, session] { streams_.went_back(session); });
+  };
+  return options;
+}
+
+void Server::device_gone(const std::string& why) {
+  spdlog::error("stopping: the device failed and could not be used again: {}", why);
+  device_gone_ = true;
+  if (!stopping_) {
+    shut_down();
+  }
+}
+
+}  // namespace condensed::daemon
