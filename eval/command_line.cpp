@@ -3,13 +3,21 @@
 #include <optional>
 #include <string>
 
+#include "kernels/device_choice.h"
+
 namespace condensed::eval {
 
 namespace {
 
 /// What every command has.
 void add_run_options(CLI::App& command, RunOptions& run, const std::string& cache_flags = "--cache-dtype") {
-  command.add_option("--kernels", run.kernels, "auto, avx512vnni, avx512, avx2 or reference")
+  command.add_option("--device", run.device, "cpu, cuda, cuda:N, or auto (cuda if it can be used)")
+      ->check([](const std::string& text) {
+        return kernels::parse_device(text) ? std::string() : "expected cpu, cuda, cuda:N or auto";
+      })
+      ->capture_default_str();
+  command
+      .add_option("--kernels", run.kernels, "Of the processor: auto, avx512vnni, avx512, avx2 or reference")
       ->capture_default_str();
   command.add_option("--weights", run.weights, "stored (as the checkpoint has them), bf16, f16, q8 or q4")
       ->check(CLI::IsMember({"stored", "bf16", "f16", "q8", "q4"}))

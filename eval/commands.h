@@ -18,6 +18,7 @@ namespace condensed::eval {
 /// What the commands share.
 struct RunOptions {
   std::filesystem::path model;
+  std::string device = "auto";
   std::string kernels = "auto";
   int threads = 0;
   std::string weights = "stored";
@@ -28,7 +29,9 @@ struct RunOptions {
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
 
-  /// Throw engine::InputError, and std::invalid_argument for kernels this processor cannot run.
+  /// Throw engine::InputError, std::invalid_argument for kernels this processor cannot run, and
+  /// kernels::DeviceError for a device that is not there.
+  std::unique_ptr<kernels::Backend> backend() const;
   std::shared_ptr<engine::Model> load() const;
   engine::PromptOptions prompt() const;
   kernels::DType cache() const;

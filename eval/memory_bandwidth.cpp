@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <numeric>
+#include <span>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -45,6 +46,28 @@ double read_bandwidth_bytes_per_s(int n_threads) {
   }
   if (std::ranges::all_of(results, [](std::uint64_t sum) { return sum == 0; })) {
     throw std::logic_error("the bandwidth measurement read nothing");  // keeps the sums alive
+  }
+  return best;
+}
+
+double copy_bandwidth_bytes_per_s(kernels::Backend& backend, std::size_t n_bytes) {
+  const std::size_t n = n_bytes / sizeof(float);
+  const kernels::Memory from = backend.allocate(n * sizeof(float));
+  const kernels::Memory to = backend.allocate(n * sizeof(float));
+  const std::span<const float> source(reinterpret_cast<const float*>(from.get()), n);
+  const std::span<float> target(reinterpret_cast<float*>(to.get()), n);
+  constexpr int kPasses = 10;
+  constexpr int kCopies = 4;  // so that waiting for the device does not count
+  double best = 0;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    backend.max_abs_difference(source.first(1), target.first(1));  // waits for the device
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kCopies; ++i) {
+      backend.copy(source, target);
+    }
+    backend.max_abs_difference(source.first(1), target.first(1));
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    best = std::max(best, 2.0 * kCopies * static_cast<double>(n * sizeof(float)) / seconds);
   }
   return best;
 }

@@ -21,7 +21,6 @@
 #include "eval/report_sections.h"
 #include "eval/step_latencies_json.h"
 #include "eval/stream_batch.h"
-#include "kernels/make_backend.h"
 
 namespace condensed::eval {
 
@@ -145,8 +144,7 @@ json::object measure_model(const PaperOptions& options, const Experiment& experi
     return row;
   }
   say(shape.shape + ", " + layer_types + ": a batch of " + std::to_string(batch));
-  const auto model = random_model(shape.shape, layer_types, experiment.weights,
-                                  kernels::make_backend(options.run.kernels, options.run.threads));
+  const auto model = random_model(shape.shape, layer_types, experiment.weights, options.run.backend());
   row["backend"] = model->backend->name();
   if (batch > 0) {
     measure_batch(*model, options, experiment.lengths, row);

@@ -1,12 +1,18 @@
 #include "engine/weight_format.h"
 #include "eval/commands.h"
+#include "kernels/device_choice.h"
 #include "kernels/make_backend.h"
 
 namespace condensed::eval {
 
+std::unique_ptr<kernels::Backend> RunOptions::backend() const {
+  const auto choice = condensed::kernels::choose_device(condensed::kernels::parse_device(device).value(),
+                                                        condensed::kernels::survey_cuda());
+  return condensed::kernels::make_backend(choice.backend_kind(kernels), threads);
+}
+
 std::shared_ptr<engine::Model> RunOptions::load() const {
-  return engine::load_model(model, condensed::kernels::make_backend(kernels, threads),
-                            engine::parse_weight_format(weights));
+  return engine::load_model(model, backend(), engine::parse_weight_format(weights));
 }
 
 engine::PromptOptions RunOptions::prompt() const {

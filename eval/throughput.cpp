@@ -11,13 +11,15 @@
 #include "eval/random_model.h"
 #include "eval/step_latencies_json.h"
 #include "eval/stream_batch.h"
-#include "kernels/make_backend.h"
+#include "kernels/device_choice.h"
 
 namespace condensed::eval {
 
 namespace json = boost::json;
 
 namespace {
+
+constexpr std::size_t kDeviceBlockBytes = std::size_t{1} << 30;
 
 json::object measure(engine::Model& model, const ThroughputOptions& options, std::int64_t batch_size,
                      const cache::StreamWindow& window, double bandwidth) {
@@ -77,11 +79,15 @@ json::object run_throughput(const ThroughputOptions& options) {
     model = run.load();
   } else {
     const auto format = engine::parse_weight_format(run.weights == "stored" ? "bf16" : run.weights);
-    model = random_model(options.random, options.layer_types, *format,
-                         kernels::make_backend(run.kernels, run.threads));
+    model = random_model(options.random, options.layer_types, *format, run.backend());
   }
   const int n_threads = run.threads > 0 ? run.threads : static_cast<int>(std::thread::hardware_concurrency());
-  const double bandwidth = read_bandwidth_bytes_per_s(n_threads);
+  // Of the processor what its threads read, of a device what it copies: its memory is not for threads to
+  // read.
+  const bool on_device =
+      kernels::choose_device(*kernels::parse_device(run.device), kernels::survey_cuda()).device.has_value();
+  const double bandwidth = on_device ? copy_bandwidth_bytes_per_s(*model->backend, kDeviceBlockBytes)
+                                     : read_bandwidth_bytes_per_s(n_threads);
   std::vector<std::int64_t> batches{options.batch};
   std::vector<std::int64_t> windows{run.window.value_or(1020)};
   if (options.sweep) {
