@@ -155,7 +155,11 @@ say "condensed on $device${gpus:+: $gpus}"
 if [ -z "$program" ]; then
   configure=(cmake -S "$tree" -B "$build" -G "$generator" -DCMAKE_BUILD_TYPE=RelWithDebInfo
     -DCONDENSED_PARTS=compute -DCONDENSED_TESTS=ON -DCONDENSED_STRICT=OFF)
-  [ -z "$nvcc" ] || configure+=("-DCMAKE_CUDA_COMPILER=$nvcc")
+  if [ "$device" = cpu ]; then
+    configure+=(-DCONDENSED_CUDA=OFF)
+  else
+    configure+=(-DCONDENSED_CUDA=ON "-DCMAKE_CUDA_COMPILER=$nvcc")
+  fi
   step configure "${configure[@]}" || finish
   if [ "$device" != cpu ] && ! grep -q 'condensed builds .*with CUDA' "$out/configure.log"; then
     say "         CMake does not build with CUDA although $nvcc is there: see configure.log"

@@ -5,8 +5,12 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/device_choice.h"
 #include "kernels/reference/reference_backend.h"
 
+#ifdef CONDENSED_CUDA
+#include "kernels/cuda/cuda_backend.h"
+#endif
 #ifdef CONDENSED_X86
 #include "kernels/cpu/cpu_backend.h"
 #endif
@@ -63,12 +67,23 @@ std::unique_ptr<Backend> make_cpu_backend([[maybe_unused]] std::string_view kind
 #endif
 }
 
+std::unique_ptr<Backend> make_device_backend([[maybe_unused]] const CudaDevice& device) {
+#ifdef CONDENSED_CUDA
+  return make_cuda_backend(device.index);
+#else
+  return nullptr;
+#endif
+}
+
 }  // namespace
 
 std::unique_ptr<Backend> make_backend(std::string_view kind, int n_threads) {
   if (n_threads < 0) {
     throw std::invalid_argument("number of threads is " + std::to_string(n_threads) +
                                 ": expected 0 (one per processor) or more");
+  }
+  if (const auto setting = parse_device(kind); setting && setting->cuda && !setting->may_fall_back) {
+    return make_device_backend(*choose_device(*setting, survey_cuda()).device);
   }
   if (kind == "auto") {
     const auto* best =
@@ -82,7 +97,7 @@ std::unique_ptr<Backend> make_backend(std::string_view kind, int n_threads) {
   if (chosen == std::end(kVectorKinds)) {
     throw std::invalid_argument(
         "unknown backend \"" + std::string(kind) +
-        "\": expected \"auto\", \"avx512vnni\", \"avx512\", \"avx2\" or \"reference\"");
+        "\": expected \"auto\", \"avx512vnni\", \"avx512\", \"avx2\", \"reference\", \"cuda\" or \"cuda:N\"");
   }
   if (!chosen->runs()) {
     throw std::invalid_argument("backend \"" + std::string(kind) + "\" needs a processor with " +

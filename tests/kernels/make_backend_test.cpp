@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/device_error.h"
+
 namespace condensed::kernels {
 
 TEST(MakeBackend, NamesWhatItMade) {
@@ -13,10 +15,16 @@ TEST(MakeBackend, NamesWhatItMade) {
 }
 
 TEST(MakeBackend, RefusesUnknownKindsAndNegativeThreads) {
-  EXPECT_THAT([] { make_backend("cuda", 1); },
-              testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("unknown backend \"cuda\"")));
+  for (const char* unknown : {"mmx", "cuda:", "cpu"}) {
+    EXPECT_THAT([&] { make_backend(unknown, 1); },
+                testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("unknown backend")));
+  }
   EXPECT_THAT([] { make_backend("auto", -1); },
               testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("-1")));
+}
+
+TEST(MakeBackend, RefusesADeviceThatIsNotThere) {
+  EXPECT_THROW(make_backend("cuda:99", 1), DeviceError);
 }
 
 }  // namespace condensed::kernels
