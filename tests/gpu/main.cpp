@@ -16,6 +16,9 @@
 #include "kernels/device_error.h"
 #include "kernels/make_backend.h"
 #include "tests/gpu/checks.h"
+#ifdef CONDENSED_EMULATED_CUDA
+#include "tests/kernels/cuda_emulation/emulated_backend.h"
+#endif
 
 namespace {
 
@@ -131,7 +134,30 @@ JsonObject heading(const CommandLine& line, const kernels::DeviceChoice& choice)
   return json;
 }
 
+/// Runs the chosen groups on what setting.make_backend makes.
+int run_groups(const CommandLine& line, const kernels::DeviceChoice& choice) {
+  std::cout << "checking " << line.device << ", " << choice.reason << std::endl;
+  Report report(heading(line, choice));
+  for (const Group& group : kGroups) {
+    if (line.only.empty() || line.only.contains(group.name)) {
+      group.run(line.setting, report);
+    }
+  }
+  report.print_summary();
+  if (!line.json.empty()) {
+    report.write(line.json);
+  }
+  return report.n_failed() == 0 ? 0 : kFailed;
+}
+
 int check(CommandLine line) {
+#ifdef CONDENSED_EMULATED_CUDA
+  if (line.device == "emulated") {
+    line.setting.judge_speed = false;
+    line.setting.make_backend = condensed::emulation::make_emulated_backend;
+    return run_groups(line, {.device = std::nullopt, .reason = "on emulated hardware"});
+  }
+#endif
   const auto device = kernels::parse_device(line.device);
   if (!device || device->may_fall_back) {
     throw InputError("--device: expected cuda, cuda:N or cpu, found \"" + line.device + "\"");
@@ -145,18 +171,7 @@ int check(CommandLine line) {
   }
   line.setting.judge_speed = choice.device.has_value() && !line.setting.tiny;
   line.setting.make_backend = [kind = choice.backend_kind("auto")] { return kernels::make_backend(kind, 0); };
-  std::cout << "checking " << line.device << ", " << choice.reason << std::endl;
-  Report report(heading(line, choice));
-  for (const Group& group : kGroups) {
-    if (line.only.empty() || line.only.contains(group.name)) {
-      group.run(line.setting, report);
-    }
-  }
-  report.print_summary();
-  if (!line.json.empty()) {
-    report.write(line.json);
-  }
-  return report.n_failed() == 0 ? 0 : kFailed;
+  return run_groups(line, choice);
 }
 
 }  // namespace
