@@ -25,7 +25,6 @@ namespace {
 namespace kernels = condensed::kernels;
 using condensed::engine::InputError;
 using condensed::engine::JsonObject;
-using condensed::engine::JsonValue;
 using condensed::gpu_check::Report;
 using condensed::gpu_check::Setting;
 
