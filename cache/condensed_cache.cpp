@@ -12,7 +12,7 @@ using kernels::KvRun;
 using kernels::KvSlot;
 
 CondensedCache::CondensedCache(kernels::Backend& backend, const CacheShape& shape, const StreamWindow& window)
-    : backend_(backend), shape_(shape), window_(window) {
+    : backend_(&backend), shape_(shape), window_(window) {
   assert(window.sinks >= 0 && window.window >= 1);
 }
 
@@ -41,7 +41,7 @@ void CondensedCache::grow_to(std::int64_t n_slots) {
     // The last block is cut to what the window can ever use.
     const std::int64_t block_slots = std::min(kBlockTokens, window_.capacity() - allocated);
     const std::size_t block_bytes = static_cast<std::size_t>(block_slots) * shape_.bytes_per_token();
-    blocks_.push_back({.memory = backend_.allocate(block_bytes), .n_slots = block_slots});
+    blocks_.push_back({.memory = backend_->allocate(block_bytes), .n_slots = block_slots});
     bytes_ += block_bytes;
     allocated += kBlockTokens;
   }
@@ -126,8 +126,8 @@ void CondensedCache::append(std::int64_t n_rows, std::span<const PendingRows> pe
       for (std::int64_t position = first; position < last; ++position) {
         append_slots_.push_back(slot_address(owner, slot_of(position)));
       }
-      backend_.store_kv({pending[owner].keys + offset, elements}, {pending[owner].values + offset, elements},
-                        shape_.head_dim, shape_.dtype, append_slots_);
+      backend_->store_kv({pending[owner].keys + offset, elements}, {pending[owner].values + offset, elements},
+                         shape_.head_dim, shape_.dtype, append_slots_);
     }
   };
   store(position_, sinks_end);
@@ -136,6 +136,10 @@ void CondensedCache::append(std::int64_t n_rows, std::span<const PendingRows> pe
   n_sinks_ = std::max(n_sinks_, sinks_end);
   n_window_ = std::min(window_.window, n_window_ + end - std::max(position_, std::min(end, window_.sinks)));
   position_ = end;
+}
+
+void CondensedCache::make_room(std::int64_t n_rows) {
+  grow_to(std::min(position_ + n_rows, window_.capacity()));
 }
 
 void CondensedCache::skip(std::int64_t n_tokens) {
@@ -201,7 +205,7 @@ void CondensedCache::for_each_piece(const Visit& visit) const {
 void CondensedCache::save(std::span<std::byte> out) const {
   assert(out.size() == saved_bytes(shape_, window_, place()));
   for_each_piece([&](std::span<std::byte> device, std::size_t offset) {
-    backend_.download(device, out.subspan(offset, device.size()));
+    backend_->download(device, out.subspan(offset, device.size()));
   });
 }
 
@@ -211,10 +215,26 @@ void CondensedCache::restore(const Place& place, std::span<const std::byte> save
   position_ = place.position;
   n_sinks_ = std::min(place.position, window_.sinks);
   n_window_ = place.n_window;
-  grow_to(std::min(position_, window_.capacity()));
-  for_each_piece([&](std::span<std::byte> device, std::size_t offset) {
-    backend_.upload(saved.subspan(offset, device.size()), device);
-  });
+  put_back(*backend_, saved);
+}
+
+void CondensedCache::release_memory() {
+  blocks_.clear();
+  bytes_ = 0;
+}
+
+void CondensedCache::put_back(kernels::Backend& backend, std::span<const std::byte> saved) {
+  assert(blocks_.empty() && saved.size() == saved_bytes(shape_, window_, place()));
+  backend_ = &backend;
+  try {
+    grow_to(std::min(position_, window_.capacity()));
+    for_each_piece([&](std::span<std::byte> device, std::size_t offset) {
+      backend_->upload(saved.subspan(offset, device.size()), device);
+    });
+  } catch (...) {
+    release_memory();
+    throw;
+  }
 }
 
 }  // namespace condensed::cache

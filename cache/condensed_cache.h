@@ -89,6 +89,10 @@ class CondensedCache {
   /// pending: [n_owners], each holding n_rows rows or more.
   void append(std::int64_t n_rows, std::span<const PendingRows> pending);
 
+  /// Takes the memory that append() of n rows will need. After an exception of the backend nothing has
+  /// changed that anybody sees.
+  void make_room(std::int64_t n_rows);
+
   /// Moves the stream on by n tokens as if they had come and gone: the window is left empty.
   /// The sinks must be full.
   void skip(std::int64_t n_tokens);
@@ -116,6 +120,12 @@ class CondensedCache {
   /// An empty cache becomes the saved one. saved: as save() wrote it, of the same shape and window.
   void restore(const Place& place, std::span<const std::byte> saved);
 
+  /// Gives the memory back and keeps the numbers: nothing but put_back() may be called that looks into it.
+  void release_memory();
+  /// The saved content, whose place has not changed since, is there again, on a backend that may be another.
+  /// After an exception of the backend there is no memory, as before.
+  void put_back(kernels::Backend& backend, std::span<const std::byte> saved);
+
  private:
   struct Block {
     kernels::Memory memory;  // for each owner: keys [n_kv_heads, n_slots] stored rows, then values
@@ -132,7 +142,7 @@ class CondensedCache {
   void add_pending_run(std::int64_t first, std::int64_t end, kernels::Frame frame, const PendingRows& pending,
                        std::vector<kernels::KvRun>& runs) const;
 
-  kernels::Backend& backend_;
+  kernels::Backend* backend_;
   CacheShape shape_;
   StreamWindow window_;
   std::int64_t position_ = 0;

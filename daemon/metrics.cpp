@@ -84,6 +84,10 @@ Metrics::Histogram Metrics::histogram(const char* name, const char* help, const 
 
 Metrics::Metrics(const std::string& model_name, const std::string& backend)
     : model_{{"model_name", model_name}},
+      build_info_(prometheus::BuildGauge()
+                      .Name("condensed_build_info")
+                      .Help("Always 1; the labels say what runs.")
+                      .Register(registry_)),
       running_(gauge("vllm:num_requests_running", "Generations under way.", model_)),
       waiting_(gauge("vllm:num_requests_waiting",
                      "Sessions that had tokens to run but found no room in the latest step.", model_)),
@@ -166,9 +170,22 @@ Metrics::Metrics(const std::string& model_name, const std::string& backend)
   for (int code = 0; code <= static_cast<int>(kLastEngineError); ++code) {
     errors_.Add({{"code", std::string(engine::name_of(static_cast<engine::ErrorCode>(code)))}});
   }
-  gauge("condensed_build_info", "Always 1; the labels say what runs.",
-        {{"version", CONDENSED_VERSION}, {"model_name", model_name}, {"backend", backend}})
-      .Set(1);
+  say_backend(backend);
+}
+
+/// A restart may have moved the model.
+void Metrics::say_backend(const std::string& backend) {
+  if (running_build_ != nullptr && backend == backend_) {
+    return;
+  }
+  if (running_build_ != nullptr) {
+    build_info_.Remove(running_build_);
+  }
+  prometheus::Labels labels = with(model_, "backend", backend);
+  labels.emplace("version", CONDENSED_VERSION);
+  running_build_ = &build_info_.Add(labels);
+  running_build_->Set(1);
+  backend_ = backend;
 }
 
 void Metrics::on_step(const engine::StepReport& step) {
@@ -240,6 +257,7 @@ void Metrics::on_error(std::string_view code) {
 std::string Metrics::text(const engine::EngineInfo& info, std::int64_t connections) {
   const double usage = static_cast<double>(info.cache_bytes) /
                        static_cast<double>(std::max<std::size_t>(1, info.max_cache_bytes));
+  say_backend(info.backend);
   running_.Set(static_cast<double>(info.generating));
   waiting_.Set(static_cast<double>(info.waiting));
   cache_usage_.Set(usage);

@@ -56,7 +56,12 @@ class Metrics final : public engine::EngineObserver {
                       const prometheus::Labels& labels = {});
 
   prometheus::Registry registry_;
+  void say_backend(const std::string& backend);
+
   prometheus::Labels model_;  // the label of what is named as in vLLM
+  prometheus::Family<prometheus::Gauge>& build_info_;
+  prometheus::Gauge* running_build_ = nullptr;  // what build_info_ says now
+  std::string backend_;                         // that it says
 
   Gauge running_;
   Gauge waiting_;

@@ -1,5 +1,7 @@
 #include "daemon/model_loading.h"
 
+#include <algorithm>
+#include <new>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -42,7 +44,11 @@ void report_model(const engine::Model& model, const Settings& settings, const en
 
 std::size_t Placement::cache_bytes() const {
   const std::size_t fixed = plan.weights + plan.workspace;
-  return device && device->free_bytes > fixed ? (device->free_bytes - fixed) / 10 * 9 : 0;
+  if (!device || device->free_bytes < fixed) {
+    return 0;
+  }
+  const std::size_t left = device->free_bytes - fixed;
+  return std::max(left / 10 * 9, std::min(left, plan.session));
 }
 
 Placement place_model(const std::string& device, const kernels::CudaSurvey& survey,
@@ -77,29 +83,56 @@ engine::MemoryPlan plan_memory(const Settings& settings) {
                              settings.max_batch_tokens);
 }
 
-std::unique_ptr<kernels::Backend> make_backend(const Settings& settings, Placement& placement) {
+std::unique_ptr<kernels::Backend> make_backend(const Settings& settings, const Placement& placement) {
   const auto n_threads = static_cast<int>(settings.threads);
   if (!placement.device) {
     return kernels::make_backend(settings.kernels, n_threads);
   }
+  return kernels::make_backend("cuda:" + std::to_string(placement.device->index), n_threads);
+}
+
+bool fall_back(const Settings& settings, Placement& placement, const std::string& why) {
+  if (!placement.device || !kernels::parse_device(settings.device)->may_fall_back) {
+    return false;
+  }
+  placement.device.reset();
+  placement.reason = "on the processor: " + why;
+  return true;
+}
+
+namespace {
+
+std::shared_ptr<engine::Model> load_at(const Settings& settings, const Placement& placement) {
+  return engine::load_model(settings.model, make_backend(settings, placement), settings.weight_format());
+}
+
+std::shared_ptr<engine::Model> load_somewhere(const Settings& settings, Placement& placement) {
   try {
-    return kernels::make_backend("cuda:" + std::to_string(placement.device->index), n_threads);
+    return load_at(settings, placement);
   } catch (const kernels::DeviceError& error) {
-    if (!kernels::parse_device(settings.device)->may_fall_back) {
+    if (!fall_back(settings, placement, error.what())) {
       throw;
     }
-    placement.device.reset();
-    placement.reason = std::string("on the processor: ") + error.what();
-    return kernels::make_backend(settings.kernels, n_threads);
+  } catch (const std::bad_alloc& error) {
+    if (!fall_back(settings, placement, std::string("no room for the model: ") + error.what())) {
+      throw;
+    }
   }
+  return load_at(settings, placement);
 }
+
+}  // namespace
 
 std::shared_ptr<engine::Model> load_model(const Settings& settings, Placement& placement) {
   const engine::MemoryPlan plan = plan_memory(settings);
-  placement = place_model(settings.device, kernels::survey_cuda(), plan);
-  auto backend = make_backend(settings, placement);
+  const bool asks_driver = kernels::parse_device(settings.device)->cuda;
+  placement =
+      place_model(settings.device, asks_driver ? kernels::survey_cuda() : kernels::CudaSurvey{}, plan);
+  if (placement.device) {
+    kernels::make_backend(settings.kernels, 1);  // what may be fallen back to later must be there now
+  }
+  auto model = load_somewhere(settings, placement);
   spdlog::info("computing {}", placement.reason);
-  auto model = engine::load_model(settings.model, std::move(backend), settings.weight_format());
   report_model(*model, settings, plan);
   return model;
 }

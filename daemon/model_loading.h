@@ -18,8 +18,8 @@ struct Placement {
   std::string reason;                         // one line for the log
   engine::MemoryPlan plan;
 
-  /// For the caches of sessions: nine tenths of what weights and workspace leave of the device's free memory.
-  /// 0 on the processor.
+  /// For the caches of sessions: nine tenths of what weights and workspace leave of the device's free memory,
+  /// or one session where that is more. 0 on the processor.
   std::size_t cache_bytes() const;
 };
 
@@ -31,12 +31,15 @@ Placement place_model(const std::string& device, const kernels::CudaSurvey& surv
 /// What a model takes as the settings want it, without loading it. Throws InputError.
 engine::MemoryPlan plan_memory(const Settings& settings);
 
-/// A backend where the settings want one. Where they leave it open and the device cannot be had: on the
-/// processor, and `reason` says so. Throws kernels::DeviceError.
-std::unique_ptr<kernels::Backend> make_backend(const Settings& settings, Placement& placement);
+/// A backend at that place. Throws kernels::DeviceError.
+std::unique_ptr<kernels::Backend> make_backend(const Settings& settings, const Placement& placement);
 
-/// Chooses a place and loads the model there; `placement` is where. Says both in the log. Throws InputError
-/// and kernels::DeviceError.
+/// Moves the placement to the processor, where it is not there and the settings let it; `why` the device is
+/// not taken. False: it stays.
+bool fall_back(const Settings& settings, Placement& placement, const std::string& why);
+
+/// Chooses a place and loads the model there; `placement` is where. When the device fails under that, and the
+/// settings let it: on the processor. Says both in the log. Throws InputError and kernels::DeviceError.
 std::shared_ptr<engine::Model> load_model(const Settings& settings, Placement& placement);
 
 }  // namespace condensed::daemon

@@ -167,14 +167,17 @@ void Server::wait_for_signal() {
       wait_for_signal();
       return;
     }
-    if (stopping_) {
+    if (asked_to_stop_) {
       spdlog::warn("second signal: stopping at once");
       listener_.close();
       std::_Exit(1);
     }
     spdlog::info("signal {}: stopping", signal);
+    asked_to_stop_ = true;
     wait_for_signal();
-    shut_down();
+    if (!stopping_) {
+      shut_down();
+    }
   });
 }
 

@@ -78,6 +78,7 @@ class Server {
   void reload(const Settings& next);
   void refresh_status();
   engine::EngineOptions engine_options();
+  void model_moved(const Placement& placement);
   void device_gone(const std::string& why);
   void shut_down();
   void say_goodbye();
@@ -131,6 +132,7 @@ class Server {
   std::int64_t next_connection_ = 1;
   Episode turned_away_{std::chrono::seconds(10)};
   bool stopping_ = false;
+  bool asked_to_stop_ = false;  // by a signal
   bool device_gone_ = false;
   Metrics metrics_;
   engine::Engine engine_;  // after all that its thread posts to

@@ -20,7 +20,10 @@ engine::EngineOptions Server::engine_options() {
   options.heartbeat = [this] { start_.notifier.alive(); };
   options.heartbeat_interval = ServiceNotifier::watchdog_interval();
   // On the engine's thread: with settings and a placement of its own.
-  options.remake_backend = [settings = settings_, placement = start_.placement]() mutable {
+  options.remake_backend = [this, settings = settings_, placement = start_.placement](bool last) mutable {
+    if (last && fall_back(settings, placement, "the device failed and could not be used again")) {
+      asio::post(io_, [this, placement] { model_moved(placement); });
+    }
     auto backend = make_backend(settings, placement);
     spdlog::warn("computing {} from now on", placement.reason);
     return backend;
@@ -30,6 +33,11 @@ engine::EngineOptions Server::engine_options() {
     asio::post(io_, [this, session] { streams_.went_back(session); });
   };
   return options;
+}
+
+void Server::model_moved(const Placement& placement) {
+  start_.placement = placement;
+  engine_.set_limits(engine_options());
 }
 
 void Server::device_gone(const std::string& why) {

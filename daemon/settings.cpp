@@ -94,6 +94,7 @@ engine::EngineOptions Settings::engine_options() const {
   options.max_resident_sessions = max_resident_sessions;
   options.max_cache_bytes =
       max_cache_bytes > 0 ? static_cast<std::size_t>(max_cache_bytes) : half_of_memory_bytes();
+  options.max_rescued_bytes = half_of_memory_bytes();
   options.state_dir = state_dir;
   options.snapshots = engine::parse_snapshot_policy(snapshots);
   options.hibernate_after = std::chrono::seconds(hibernate_after_s);

@@ -75,12 +75,14 @@ struct EngineOptions {
   /// Told what an administrator should know, in one line. Called on the engine's thread, and by the
   /// constructor.
   std::function<void(const std::string&)> warn = [](const std::string&) {};
-  /// Makes a backend in the place of one that failed (kernels::DeviceError) and is gone. Called on the
-  /// engine's thread; may throw DeviceError, and is tried again then. Empty: the exception of the failure
-  /// ends the process.
-  std::function<std::unique_ptr<kernels::Backend>()> remake_backend;
-  /// How long the engine waits before each of its attempts at that. A driver that resets a device takes a
-  /// second or two.
+  /// Makes a backend in the place of one that failed (kernels::DeviceError) and is gone. last: no further
+  /// attempt follows. Called on the engine's thread; when it throws, it is tried again. Empty: the exception
+  /// of the failure ends the process.
+  std::function<std::unique_ptr<kernels::Backend>(bool last)> remake_backend;
+  /// Most host memory for copies of sessions while the device is restarted, those used latest first.
+  std::size_t max_rescued_bytes = std::numeric_limits<std::size_t>::max();
+  /// How long the engine waits before each of its attempts at that; a step that succeeds makes the next
+  /// failure the first again. A driver that resets a device takes a second or two.
   std::vector<std::chrono::milliseconds> restart_after{
       std::chrono::milliseconds(0), std::chrono::milliseconds(1000), std::chrono::milliseconds(2000),
       std::chrono::milliseconds(4000)};

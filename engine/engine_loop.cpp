@@ -219,6 +219,9 @@ void Engine::Loop::choose_slices() {
       continue;
     }
     entry->session->take_turn(Turn::runs);
+    if (!table_.make_room_for(entry, n)) {
+      continue;
+    }
     slices_.push_back(entry->session->slice(n));
     runners_.push_back(entry);
     rows_left -= n;
@@ -256,6 +259,7 @@ bool Engine::Loop::run_slices() {
   try {
     pass(Failpoint::step, steps_);
     transformer_->run(slices_, options_.prompt);
+    failures_ = 0;
     return true;
   } catch (const kernels::DeviceError& error) {
     if (!options_.remake_backend) {
@@ -274,7 +278,7 @@ bool Engine::Loop::run_slices() {
 
 /// False: nothing to do.
 bool Engine::Loop::step() {
-  if (!table_.device_failure().empty()) {
+  if (transformer_ && !table_.device_failure().empty()) {
     recover(table_.device_failure());
   }
   if (!transformer_) {

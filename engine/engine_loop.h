@@ -95,8 +95,10 @@ class Engine::Loop {
   void beat();
   bool step();
   bool run_slices();
-  void recover(const std::string& what);
-  bool restart_device(const std::string& what);
+  void recover(std::string what);
+  void leave_device(const std::string& what);
+  bool restart_device(std::string what);
+  void remake_device(bool last);
   std::jthread beat_beside();
   bool wait_before_restart(std::chrono::milliseconds time);
   void give_up(const std::string& what);
@@ -154,6 +156,7 @@ class Engine::Loop {
   std::vector<EntryPtr> runners_;  // their sessions
   std::int64_t n_waiting_ = 0;     // sessions that found no room in it
   std::int64_t steps_ = 0;
+  std::size_t failures_ = 0;  // of the device, and attempts at restarting it, since a step succeeded
   std::int64_t step_sessions_ = 0;
   std::chrono::nanoseconds in_steps_{};
   std::int64_t tokens_read_ = 0;

@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "engine/input_error.h"
@@ -247,6 +250,10 @@ class JsonReader {
     }
     double real = 0;
     if (std::from_chars(first, last, real).ec != std::errc()) {
+      real =
+          std::strtod(std::string(first, last).c_str(), nullptr);  // 0 or nearly so, where that is too small
+    }
+    if (std::isinf(real)) {
       at_ = begin;
       fail("a number out of range");
     }

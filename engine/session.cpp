@@ -78,8 +78,12 @@ SessionSnapshot Session::snapshot() const {
   out.history.assign(history_.begin(), history_.end());
   out.n_read_since_generation = n_read_since_generation_;
   out.generation = generation_ ? state_of(*generation_) : interrupted_;
-  out.cache.resize(cache::CondensedCache::saved_bytes(cache_.shape(), out.window, out.place));
-  cache_.save(out.cache);
+  if (copy_) {
+    out.cache = *copy_;
+  } else {
+    out.cache.resize(copy_bytes());
+    cache_.save(out.cache);
+  }
   return out;
 }
 
@@ -157,9 +161,19 @@ GenerationState Session::state_of(const Generation& generation) {
           .n_tokens = generation.n_tokens};
 }
 
-GenerationSummary Session::summary_of(const Generation& generation, FinishReason reason) {
-  GenerationSummary summary;
-  summary.reason = reason;
+/// summary: how it ends.
+void Session::end(GenerationSummary summary) {
+  if (!generation_) {
+    return;
+  }
+  if (summary.resumable) {
+    interrupted_ = state_of(*generation_);
+  } else {
+    ++version_;
+  }
+  // The listener may look at the session through the engine later: it must find it resting.
+  Generation generation = std::move(*generation_);
+  generation_.reset();
   summary.prompt_tokens = std::exchange(n_read_since_generation_, 0);
   summary.completion_tokens = generation.n_tokens - generation.n_earlier;
   summary.position = position();
@@ -167,50 +181,54 @@ GenerationSummary Session::summary_of(const Generation& generation, FinishReason
   if (summary.completion_tokens > 0) {
     summary.time_to_first_token = generation.first_token - generation.arrival;
   }
-  return summary;
-}
-
-void Session::finish(FinishReason reason, std::string_view stop) {
-  if (!generation_) {
-    return;
-  }
-  // The listener may look at the session through the engine later: it must find it resting.
-  Generation generation = std::move(*generation_);
-  generation_.reset();
-  ++version_;
-  GenerationSummary summary = summary_of(generation, reason);
-  summary.stop = stop;
-  if (reason != FinishReason::stop) {
+  if (!summary.resumable && summary.reason != FinishReason::stop) {
     summary.text = generation.stop.flush();
   }
   observer_.on_generation_end(summary);
   generation.listener->on_done(summary);
 }
 
-void Session::interrupt(FinishReason reason) {
-  if (!generation_) {
-    return;
-  }
-  interrupted_ = state_of(*generation_);
-  const Generation generation = std::move(*generation_);
-  generation_.reset();
-  GenerationSummary summary = summary_of(generation, reason);
-  summary.resumable = true;
-  observer_.on_generation_end(summary);
-  generation.listener->on_done(summary);
+void Session::finish(FinishReason reason, std::string_view stop) {
+  GenerationSummary summary;
+  summary.reason = reason;
+  summary.stop = stop;
+  end(std::move(summary));
 }
 
-void Session::fail(const std::string& message, bool resumable) {
-  if (!generation_) {
+void Session::interrupt(FinishReason reason, std::string message) {
+  GenerationSummary summary;
+  summary.reason = reason;
+  summary.resumable = true;
+  summary.message = std::move(message);
+  end(std::move(summary));
+}
+
+void Session::fail(std::string message) {
+  GenerationSummary summary;
+  summary.reason = FinishReason::failed;
+  summary.message = std::move(message);
+  end(std::move(summary));
+}
+
+std::size_t Session::copy_bytes() const {
+  return cache::CondensedCache::saved_bytes(cache_.shape(), cache_.window(), cache_.place());
+}
+
+void Session::leave_device() {
+  if (copy_) {
     return;
   }
-  const Generation generation = std::move(*generation_);
-  generation_.reset();
-  GenerationSummary summary = summary_of(generation, FinishReason::failed);
-  summary.resumable = resumable;
-  summary.message = message;
-  observer_.on_generation_end(summary);
-  generation.listener->on_done(summary);
+  std::vector<std::byte> copy(copy_bytes());
+  cache_.save(copy);
+  copy_ = std::move(copy);
+  cache_.release_memory();
+}
+
+void Session::return_to_device() {
+  if (copy_) {
+    cache_.put_back(*model_.backend, *copy_);
+    copy_.reset();
+  }
 }
 
 std::optional<Error> Session::undo(std::int64_t n) {
@@ -227,16 +245,22 @@ std::optional<Error> Session::undo(std::int64_t n) {
                      "' at position " + std::to_string(position()) +
                      ": its window reaches back to position " + std::to_string(oldest)};
   }
-  if (n == 0) {
-    return std::nullopt;
+  if (n > 0) {
+    interrupted_.reset();
+    take_back(n);
   }
+  return std::nullopt;
+}
+
+/// The latest n tokens leave the stream; the one before them is known.
+void Session::take_back(std::int64_t n) {
+  const std::int64_t kept = position() - n;
   cache_.truncate(std::max<std::int64_t>(0, kept - 1));
   history_.erase_end(static_cast<std::size_t>(n));
   unread_.clear();
   if (kept > 0) {
     unread_.push_back(history_.back());
   }
-  interrupted_.reset();
   n_read_since_generation_ = std::max<std::int64_t>(0, n_read_since_generation_ - n);
   text_start_ = std::min(text_start_, kept);
   if (text_) {  // what it holds back follows from the tokens that are left
@@ -246,12 +270,18 @@ std::optional<Error> Session::undo(std::int64_t n) {
     }
   }
   ++version_;
-  return std::nullopt;
 }
 
 void Session::refuse_waiting(const Error& error) {
   for (WaitingInput& input : std::exchange(inputs_, {})) {
     input.reply(error);
+  }
+}
+
+void Session::drop_input(const Error& error) {
+  refuse_waiting(error);
+  if (unread_.size() > 1) {
+    take_back(static_cast<std::int64_t>(unread_.size()) - 1);
   }
 }
 

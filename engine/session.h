@@ -67,16 +67,27 @@ class Session {
   /// Ends the generation, if one runs: on_done is called.
   void finish(FinishReason reason, std::string_view stop = {});
   /// The same, but the generation may be resumed: what its stop strings hold back stays so.
-  void interrupt(FinishReason reason);
+  void interrupt(FinishReason reason, std::string message = {});
   bool interrupted() const { return interrupted_.has_value(); }
-  /// Ends the generation, if one runs, because of what happened; resumable: of what is kept of the session.
-  void fail(const std::string& message, bool resumable);
+  /// The same because of what happened (FinishReason::failed), for a session that will not be kept.
+  void fail(std::string message);
+
+  /// Takes the cache off the device into a copy in the host's memory; all else is there anyway. Until it is
+  /// back, the session may be asked, saved and ended, and take input, but neither run nor undo.
+  /// Throws DeviceError and bad_alloc; then nothing has changed.
+  void leave_device();
+  /// Puts the cache on the model's backend, which may be another by now. The same: the copy stays.
+  void return_to_device();
+  /// What leave_device() takes, or has taken, of the host's memory.
+  std::size_t copy_bytes() const;
 
   /// Takes the latest n tokens out of the stream. The session must be resting. Returns why it cannot, if so;
   /// then nothing has changed.
   std::optional<Error> undo(std::int64_t n);
   /// Answers every append that waits with `error`.
   void refuse_waiting(const Error& error);
+  /// The same, and takes what is not read of their input out of the stream.
+  void drop_input(const Error& error);
 
   /// Tokenises waiting input until there is enough for a slice, and little more.
   void prepare(std::int64_t slice_tokens);
@@ -90,6 +101,8 @@ class Session {
   }
   /// How many tokens may run now: 0 when the session rests. Never more than slice_tokens allows for prompts.
   std::int64_t runnable() const;
+  /// Takes what memory the next n tokens need. Throws what the backend does; then nothing has changed.
+  void make_room(std::int64_t n) { cache_.make_room(n); }
   /// The next `n` ≤ runnable() tokens.
   Slice slice(std::int64_t n);
   /// The slice has run. logits: [vocab_size] after its last token where it asked for them, else empty.
@@ -123,7 +136,8 @@ class Session {
   bool wants_token() const;
   bool has_text() const { return position() > text_start_; }
   static GenerationState state_of(const Generation& generation);
-  GenerationSummary summary_of(const Generation& generation, FinishReason reason);
+  void end(GenerationSummary summary);
+  void take_back(std::int64_t n);
   void tokenise(WaitingInput& input);
   void accept(std::int32_t token);
   void answer_read_inputs();
@@ -135,7 +149,8 @@ class Session {
   EngineObserver& observer_;
   SessionInfo info_;
   cache::CondensedCache cache_;
-  std::optional<TextStream> text_;    // absent without a tokenizer
+  std::optional<std::vector<std::byte>> copy_;  // of the cache's content, while it is not on the device
+  std::optional<TextStream> text_;              // absent without a tokenizer
   std::int64_t text_start_ = 0;       // where the stream's text begins: behind a beginning-of-sequence token
   std::vector<std::int32_t> unread_;  // accepted, not in the cache
   std::deque<WaitingInput> inputs_;

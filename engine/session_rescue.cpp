@@ -16,9 +16,7 @@ namespace {
 constexpr std::int64_t kRetryMs = 1000;
 
 Error failed_under(const SessionId& id, const std::string& what) {
-  return {.code = ErrorCode::device_failed,
-          .message = "session '" + id.name + "': " + what,
-          .retry_after_ms = kRetryMs};
+  return {.code = ErrorCode::device_failed, .message = "session '" + id.name + "': " + what};
 }
 
 }  // namespace
@@ -28,26 +26,33 @@ std::variant<SessionSnapshot, Error> SessionTable::copy_of(const Session& sessio
     return session.snapshot();
   } catch (const kernels::DeviceError& error) {
     device_failure_ = error.what();
-    return failed_under(session.id(), std::string("the device failed: ") + error.what());
+    Error failed = failed_under(session.id(), std::string("the device failed: ") + error.what());
+    failed.retry_after_ms = kRetryMs;
+    return failed;
   }
 }
 
-/// Null: the device has not taken the session, and who waits for it was told.
+/// Null: the device has not taken the session. Who waits for it was told, unless it will be read from its
+/// file again.
 std::unique_ptr<Session> SessionTable::session_from(const EntryPtr& entry, SessionSnapshot snapshot) {
-  Error error = failed_under(entry->id, "the device is gone");
+  Error error;
   try {
-    if (model_.backend) {
-      return std::make_unique<Session>(model_, shape_, entry->id, std::move(snapshot), *options_.observer);
-    }
+    return std::make_unique<Session>(model_, shape_, entry->id, std::move(snapshot), *options_.observer);
   } catch (const kernels::DeviceError& failed) {
     device_failure_ = failed.what();
     error = failed_under(entry->id, std::string("the device failed: ") + failed.what());
+    error.retry_after_ms = kRetryMs;
   } catch (const std::bad_alloc& failed) {
     error = {.code = ErrorCode::memory_limit,
              .message = "no room for session '" + entry->id.name + "': " + failed.what(),
              .retry_after_ms = kRetryMs};
   }
   release(*entry);
+  if (entry->on_disk && error.code == ErrorCode::device_failed) {
+    entry->where = Entry::Where::waiting;
+    arrivals_.push_front(entry);
+    return nullptr;
+  }
   if (entry->on_disk) {
     entry->where = Entry::Where::asleep;
   } else {
@@ -57,108 +62,122 @@ std::unique_ptr<Session> SessionTable::session_from(const EntryPtr& entry, Sessi
   return nullptr;
 }
 
-/// The session's state, if the device still gives it out. Its generation ends, and what waits for it is told.
-std::optional<SessionSnapshot> SessionTable::rescue(const EntryPtr& entry, const std::string& what,
-                                                    bool may_copy) {
-  Session& session = *entry->session;
-  std::optional<SessionSnapshot> copy;
-  try {
-    if (may_copy) {
-      copy = session.snapshot();
-    }
-  } catch (const kernels::DeviceError&) {
-    copy.reset();  // it is gone with the device's memory
+/// False: the device does not give the session out, or there is no room for it here.
+bool SessionTable::copy_out(Session& session, std::size_t& room_bytes) {
+  const std::size_t bytes = session.copy_bytes();
+  if (bytes > room_bytes) {
+    return false;
   }
-  const std::int64_t kept = copy                              ? session.position()
-                            : entry->on_disk || entry->saving ? entry->saved_position
-                                                              : 0;
-  const std::string fate = copy                              ? "it stays as it is, at position "
-                           : entry->on_disk || entry->saving ? "it goes back to its file, at position "
-                                                             : "it is lost, from position ";
-  const std::string message = what + "; session '" + entry->id.name + "': " + fate + std::to_string(kept);
-  session.fail(message, copy.has_value());
-  session.refuse_waiting(failed_under(entry->id, message));
-  return copy;
+  try {
+    session.leave_device();
+  } catch (const kernels::DeviceError&) {
+    return false;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  room_bytes -= bytes;
+  return true;
+}
+
+/// Out of memory without a copy: to the file that there is or will be, or for ever.
+void SessionTable::go_back(const EntryPtr& entry, const std::string& what, Rescue& result) {
+  const bool has_file = entry->on_disk || entry->saving;
+  const std::int64_t kept = entry->saving ? entry->saving_position : entry->saved_position;
+  const std::string fate = has_file ? "it goes back to its file, at position " + std::to_string(kept)
+                                    : "it is lost, from position 0";
+  const Error error{.code = ErrorCode::device_failed,
+                    .message = what + "; session '" + entry->id.name + "': " + fate};
+  entry->session->fail(error.message);
+  entry->session->refuse_waiting(error);
+  entry->last_info = entry->session->info();
+  entry->last_info.position = kept;
+  entry->session.reset();
+  ++entry->stay;
+  entry->saved_version.reset();
+  entry->falling_asleep = false;
+  release(*entry);
+  std::erase(residents_, entry);
+  for (const auto& reply : std::exchange(entry->save_replies, {})) {
+    reply(error);
+  }
+  options_.went_back(entry->id);
+  if (has_file) {
+    ++result.went_back;
+    let_wait(entry, Clock::now());
+  } else {
+    ++result.lost;
+    forget(entry);
+    fail_operations(*entry, error);
+  }
+}
+
+/// Asleep, unless somebody waits for the session.
+void SessionTable::let_wait(const EntryPtr& entry, Clock::time_point now) {
+  entry->where = Entry::Where::asleep;
+  if (!entry->operations.empty() && !entry->renaming) {
+    entry->where = Entry::Where::waiting;
+    entry->waiting_since = now;
+    arrivals_.push_back(entry);
+  }
 }
 
 SessionTable::Rescue SessionTable::leave_device(const std::string& what,
-                                                const std::function<bool(const EntryPtr&)>& may_copy) {
+                                                const std::function<bool(const EntryPtr&)>& may_copy,
+                                                const std::function<void()>& beat) {
   Rescue result;
-  const auto now = Clock::now();
-  for (const EntryPtr& entry : std::exchange(residents_, {})) {
-    std::optional<SessionSnapshot> copy = rescue(entry, what, may_copy(entry));
-    const bool was_saved = saved(*entry);
-    entry->last_info = entry->session->info();
-    entry->last_info.cache_bytes = 0;
-    entry->session.reset();
-    ++entry->stay;
-    entry->saved_version.reset();
-    entry->falling_asleep = false;
-    release(*entry);
-    for (const auto& reply : std::exchange(entry->save_replies, {})) {
-      reply(failed_under(entry->id, what));
-    }
-    if (copy) {
-      ++result.copied;
-      entry->where = Entry::Where::waiting;
-      entry->waiting_since = now;
-      entry->origin = std::move(*copy);
-      entry->copy_is_saved = was_saved;
-      arrivals_.push_back(entry);
-    } else if (entry->on_disk || entry->saving) {
-      ++result.went_back;
-      entry->where = Entry::Where::asleep;
-      entry->last_info.position = entry->saved_position;
-      entry->origin = std::monostate();
-      options_.went_back(entry->id);
+  std::size_t room_bytes = options_.max_rescued_bytes;
+  std::vector<EntryPtr> latest_first = residents_;
+  std::stable_sort(latest_first.begin(), latest_first.end(),
+                   [](const EntryPtr& a, const EntryPtr& b) { return a->last_used > b->last_used; });
+  for (const EntryPtr& entry : latest_first) {
+    beat();
+    Session& session = *entry->session;
+    if (saved(*entry) && may_sleep(*entry)) {
+      ++result.kept;
+      sleep(entry);
+    } else if (may_copy(entry) && copy_out(session, room_bytes)) {
+      ++result.kept;
+      session.interrupt(FinishReason::failed, what + "; session '" + entry->id.name +
+                                                  "': it stays as it is, at position " +
+                                                  std::to_string(session.position()));
     } else {
-      ++result.lost;
-      options_.went_back(entry->id);
-      forget(entry);
-      fail_operations(*entry, failed_under(entry->id, what));
+      go_back(entry, what, result);
     }
   }
   device_failure_.clear();
   return result;
 }
 
-void SessionTable::return_to_device() {
-  const auto now = Clock::now();
-  for (const auto& [id, entry] : entries_) {
-    if (entry->where == Entry::Where::asleep && !entry->operations.empty() && !entry->renaming) {
-      entry->where = Entry::Where::waiting;
-      entry->waiting_since = now;
-      arrivals_.push_back(entry);
+void SessionTable::return_to_device(const std::function<void()>& beat) {
+  for (const EntryPtr& entry : std::vector<EntryPtr>(residents_)) {
+    beat();
+    try {
+      entry->session->return_to_device();
+    } catch (const kernels::DeviceError& failed) {
+      device_failure_ = failed.what();
+      return;
+    } catch (const std::bad_alloc& failed) {
+      give_back(entry, failed.what());
     }
+  }
+  const auto now = Clock::now();
+  for (const EntryPtr& entry : arrivals_) {
+    entry->waiting_since = now;  // nobody could be let in meanwhile
   }
   admit(now);
   next_look_ = std::min(next_look_, now);
 }
 
-void SessionTable::save_copies() {
-  for (const EntryPtr& entry : arrivals_) {
-    auto* copy = std::get_if<SessionSnapshot>(&entry->origin);
-    if (!keeps_files() || copy == nullptr || entry->where != Entry::Where::waiting) {
-      continue;
-    }
-    auto snapshot = std::make_shared<const SessionSnapshot>(std::move(*copy));
-    entry->origin = std::monostate();
-    const SessionId id = entry->id;
-    run_beside({id}, Urgency::can_wait, [this, entry, snapshot, id]() -> std::function<void()> {
-      std::string failure;
-      try {
-        folder_->write(id, encode_snapshot(*snapshot, snapshot_model_));
-      } catch (const std::exception& error) {
-        failure = "session '" + id.name + "' cannot be saved: " + error.what();
-      }
-      return [this, entry, failure] {
-        entry->on_disk = entry->on_disk || failure.empty();
-        if (!failure.empty()) {
-          options_.warn(failure);
-        }
-      };
-    });
+/// There is less room than before: the session goes on from a file of what was copied, if files are kept.
+void SessionTable::give_back(const EntryPtr& entry, const std::string& why) {
+  const std::string what = "no room after the device was restarted: " + why;
+  entry->session->drop_input(failed_under(entry->id, what));
+  if (keeps_files() && !entry->saving && !entry->renaming && !saved(*entry)) {
+    begin_save(entry);
   }
+  Rescue result;
+  go_back(entry, what, result);
+  options_.warn("session '" + entry->id.name + "': " + what + (result.lost > 0 ? "; it is lost" : ""));
 }
 
 }  // namespace condensed::engine

@@ -61,11 +61,15 @@ void SessionTable::begin_save(const EntryPtr& entry) {
     for (const Reply<SavedSnapshot>& reply : replies) {
       reply(*failed);
     }
+    if (ending_) {
+      options_.warn("not saved, its latest tokens are lost: " + failed->message);
+    }
     return;
   }
   ++saves_under_way_;
   ledger_.snapshot_copied();
   entry->saving = true;
+  entry->saving_position = entry->session->position();
   auto snapshot = std::make_shared<const SessionSnapshot>(std::move(std::get<SessionSnapshot>(copy)));
   const std::uint64_t version = entry->session->version();
   const std::uint64_t stay = entry->stay;
@@ -114,6 +118,10 @@ void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version, Clo
   } else if (auto* error = std::get_if<Error>(&result)) {
     back_off(*error);
     entry->falling_asleep = false;
+    if (!entry->session && !entry->on_disk) {  // that file was all that would have been left of it
+      forget(entry);
+      fail_operations(*entry, *error);
+    }
   } else {
     const auto& written = std::get<SavedSnapshot>(result);
     back_off_ = {};
@@ -124,6 +132,9 @@ void SessionTable::finish_save(const EntryPtr& entry, std::uint64_t version, Clo
     }
     entry->saved_position = written.position;
     entry->file_bytes = written.bytes;
+    if (!entry->session) {
+      entry->last_info.position = written.position;
+    }
     if (saved(*entry)) {  // what was asked for meanwhile is done: the session may go to sleep before its turn
       std::move(entry->save_replies.begin(), entry->save_replies.end(), std::back_inserter(replies));
       entry->save_replies.clear();

@@ -3,12 +3,14 @@
 #include "engine/session_table.h"
 
 #include <algorithm>
+#include <new>
 #include <system_error>
 #include <utility>
 
 #include "engine/input_error.h"
 #include "engine/model_fingerprint.h"
 #include "engine/snapshot_file.h"
+#include "kernels/device_error.h"
 
 namespace condensed::engine {
 
@@ -138,6 +140,9 @@ void SessionTable::submit(const EntryPtr& entry, SessionOperation operation) {
 
 /// Runs what may run now, in order.
 void SessionTable::run_operations(const EntryPtr& entry) {
+  if (entry->where == Entry::Where::resident && !model_.backend) {  // for good: the engine ends
+    fail_operations(*entry, {ErrorCode::device_failed, "the device failed and could not be used again"});
+  }
   while (!entry->operations.empty() && entry->where == Entry::Where::resident && !entry->renaming) {
     if (entry->operations.front().settled && !entry->session->settled()) {
       if (std::find(blocked_.begin(), blocked_.end(), entry) == blocked_.end()) {
@@ -172,12 +177,28 @@ bool SessionTable::has_room(std::size_t bytes) const {
   return n_reserved_ < options_.max_resident_sessions && reserved_bytes_ + bytes <= options_.max_cache_bytes;
 }
 
+bool SessionTable::make_room_for(const EntryPtr& entry, std::int64_t n_tokens) {
+  Session& session = *entry->session;
+  try {
+    session.make_room(n_tokens);
+    return true;
+  } catch (const kernels::DeviceError& failed) {
+    device_failure_ = failed.what();
+  } catch (const std::bad_alloc& failed) {
+    const Error error{.code = ErrorCode::memory_limit,
+                      .message = "no memory for more tokens of session '" + entry->id.name +
+                                 "', at position " + std::to_string(session.position()) + ": " +
+                                 failed.what(),
+                      .retry_after_ms = kRetryMs};
+    session.interrupt(FinishReason::failed, error.message);
+    session.drop_input(error);
+  }
+  return false;
+}
+
 /// Lets those who wait for room in, in their order.
 void SessionTable::admit(Clock::time_point now) {
-  if (!model_.backend) {
-    return;  // the device is gone, and the engine ends
-  }
-  while (!arrivals_.empty()) {
+  while (!arrivals_.empty() && on_device()) {
     const EntryPtr entry = arrivals_.front();
     if (entry->where != Entry::Where::waiting) {
       arrivals_.pop_front();
@@ -202,10 +223,9 @@ void SessionTable::admit(Clock::time_point now) {
       make_resident(entry,
                     std::make_unique<Session>(model_, shape_, entry->window, *request, *options_.observer));
     } else if (auto* snapshot = std::get_if<SessionSnapshot>(&entry->origin)) {
-      if (auto session = session_from(entry, std::move(*snapshot))) {
-        if (std::exchange(entry->copy_is_saved, false)) {
-          entry->saved_version = session->version();
-        }
+      SessionSnapshot state = std::move(*snapshot);
+      entry->origin = std::monostate();
+      if (auto session = session_from(entry, std::move(state))) {
         make_resident(entry, std::move(session));
       }
     } else {
@@ -331,6 +351,10 @@ void SessionTable::loaded(const EntryPtr& entry, std::variant<SessionSnapshot, E
   if (entry->where == Entry::Where::gone) {  // closed meanwhile
     return release(*entry);
   }
+  if (!on_device()) {  // it was read while the device failed
+    release(*entry);
+    return let_wait(entry, Clock::now());
+  }
   if (const auto* error = std::get_if<Error>(&result)) {
     release(*entry);
     options_.warn(error->message);
@@ -423,10 +447,8 @@ void SessionTable::rename(const EntryPtr& entry, SessionId to,
                  next_look_ = std::min(next_look_, Clock::now());
                  error ? take_name(from, to) : take_name(to, from);
                  done(error);
-                 if (entry->where == Entry::Where::asleep && !entry->operations.empty()) {
-                   entry->where = Entry::Where::waiting;
-                   entry->waiting_since = Clock::now();
-                   arrivals_.push_back(entry);
+                 if (entry->where == Entry::Where::asleep) {
+                   let_wait(entry, Clock::now());
                  }
                  run_operations(entry);
                };

@@ -52,11 +52,11 @@ struct SessionEntry {
   bool on_disk = false;
   std::optional<std::uint64_t> saved_version;  // Session::version() of the file, of this stay in memory
   std::int64_t saved_position = 0;
+  std::int64_t saving_position = 0;  // of the file that is being written, while `saving`
   std::size_t file_bytes = 0;
   bool save_queued = false;
   bool saving = false;
   std::uint64_t stay = 0;                          // in memory: counts them
-  bool copy_is_saved = false;                      // the snapshot in `origin` is what its file says
   bool falling_asleep = false;                     // leaves memory once it is saved, unless it is used before
   std::vector<Reply<SavedSnapshot>> save_replies;  // to the next save that begins
 };
@@ -104,6 +104,9 @@ class SessionTable {
   enum class Urgency : std::uint8_t { someone_waits, can_wait };
   void run_beside(std::vector<SessionId> ids, Urgency urgency, std::function<std::function<void()>()> work);
 
+  /// The session's next n tokens have room. False: they have not, and who waits for them was told; or the
+  /// device failed.
+  bool make_room_for(const EntryPtr& entry, std::int64_t n_tokens);
   /// The session has run a step.
   void progressed(const EntryPtr& entry, Clock::time_point now);
 
@@ -115,17 +118,18 @@ class SessionTable {
 
   /// What became of those in memory when the device failed.
   struct Rescue {
-    std::int64_t copied = 0;     // as they were, to be there again after return_to_device()
+    std::int64_t kept = 0;       // as they were: copied, or asleep with a file that says the same
     std::int64_t went_back = 0;  // to their files
     std::int64_t lost = 0;       // had none
   };
-  /// Takes every session out of the device's memory; what runs or waits on them ends with `what` happened.
-  /// may_copy: whether the device still holds what the session says.
-  Rescue leave_device(const std::string& what, const std::function<bool(const EntryPtr&)>& may_copy);
-  /// Lets those in again that were copied, and those that somebody waits for.
-  void return_to_device();
-  /// Instead: writes the copies into files, if any are kept.
-  void save_copies();
+  /// Takes every session out of the device's memory. Those that are copied stay residents, with the input
+  /// that waits; their generations are interrupted. What runs or waits on the others ends with `what`
+  /// happened. may_copy: whether the device still holds what the session says. beat: called once for each
+  /// session.
+  Rescue leave_device(const std::string& what, const std::function<bool(const EntryPtr&)>& may_copy,
+                      const std::function<void()>& beat);
+  /// Puts the copied ones on the model's backend, or says in device_failure() why not: then they stay copied.
+  void return_to_device(const std::function<void()>& beat);
 
   /// The limits in options have changed: what is due may be, too.
   void limits_changed() { next_look_ = Clock::now(); }
@@ -140,6 +144,8 @@ class SessionTable {
   void run_operations(const EntryPtr& entry);
   void fail_operations(Entry& entry, const Error& error);
 
+  /// Whether sessions can be put there: it has not failed, or was restarted.
+  bool on_device() const { return model_.backend && device_failure_.empty(); }
   bool has_room(std::size_t bytes) const;
   void admit(Clock::time_point now);
   void make_room(std::size_t bytes, Clock::time_point now);
@@ -152,7 +158,10 @@ class SessionTable {
   void loaded(const EntryPtr& entry, std::variant<SessionSnapshot, Error> result);
   void release(const Entry& entry);
 
-  std::optional<SessionSnapshot> rescue(const EntryPtr& entry, const std::string& what, bool may_copy);
+  static bool copy_out(Session& session, std::size_t& room_bytes);
+  void go_back(const EntryPtr& entry, const std::string& what, Rescue& result);
+  void give_back(const EntryPtr& entry, const std::string& why);
+  void let_wait(const EntryPtr& entry, Clock::time_point now);
   std::unique_ptr<Session> session_from(const EntryPtr& entry, SessionSnapshot snapshot);
 
   bool saved(const Entry& entry) const;

@@ -40,6 +40,10 @@ while [ $# -gt 0 ]; do
   esac
 done
 [[ $device =~ ^(cpu|cuda|cuda:[0-9]+)$ ]] || { echo "gpu-check: --device $device: expected cuda, cuda:N or cpu" >&2; exit 2; }
+for number in "--jobs:$jobs" "--limit:$limit"; do
+  [[ ${number#*:} =~ ^[1-9][0-9]{0,8}$ ]] ||
+    { echo "gpu-check: ${number%%:*} ${number#*:}: expected a whole number from 1" >&2; exit 2; }
+done
 out=${out:-gpu-check-results-$(date +%Y%m%d-%H%M%S)}
 
 # What the machine has.
@@ -98,6 +102,7 @@ fi
 
 mkdir -p "$out" || exit 3
 out=$(cd "$out" && pwd)
+rm -f "$out"/{report,checks,speeds}.json  # of an earlier run in the same folder
 : >"$out/summary.txt"
 say() { echo "$*" | tee -a "$out/summary.txt"; }
 quoted() { printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/ /g' | sed ':a;N;$!ba;s/\n/\\n/g')"; }

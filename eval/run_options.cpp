@@ -6,8 +6,9 @@
 namespace condensed::eval {
 
 std::unique_ptr<kernels::Backend> RunOptions::backend() const {
-  const auto choice = condensed::kernels::choose_device(condensed::kernels::parse_device(device).value(),
-                                                        condensed::kernels::survey_cuda());
+  const auto setting = condensed::kernels::parse_device(device).value();
+  const auto survey = setting.cuda ? condensed::kernels::survey_cuda() : condensed::kernels::CudaSurvey{};
+  const auto choice = condensed::kernels::choose_device(setting, survey);
   return condensed::kernels::make_backend(choice.backend_kind(kernels), threads);
 }
 

@@ -11,7 +11,6 @@
 #include "eval/random_model.h"
 #include "eval/step_latencies_json.h"
 #include "eval/stream_batch.h"
-#include "kernels/device_choice.h"
 
 namespace condensed::eval {
 
@@ -84,8 +83,7 @@ json::object run_throughput(const ThroughputOptions& options) {
   const int n_threads = run.threads > 0 ? run.threads : static_cast<int>(std::thread::hardware_concurrency());
   // Of the processor what its threads read, of a device what it copies: its memory is not for threads to
   // read.
-  const bool on_device =
-      kernels::choose_device(*kernels::parse_device(run.device), kernels::survey_cuda()).device.has_value();
+  const bool on_device = model->backend->name().starts_with("cuda");
   const double bandwidth = on_device ? copy_bandwidth_bytes_per_s(*model->backend, kDeviceBlockBytes)
                                      : read_bandwidth_bytes_per_s(n_threads);
   std::vector<std::int64_t> batches{options.batch};

@@ -49,7 +49,11 @@ class MetricsTest : public testing::Test {
     return out;
   }
 
-  engine::EngineInfo info_;
+  engine::EngineInfo info_ = [] {
+    engine::EngineInfo info;
+    info.backend = "avx2";
+    return info;
+  }();
   Metrics metrics_{"m", "avx2"};
   Series before_ = read();
 };
@@ -66,6 +70,16 @@ TEST_F(MetricsTest, EverySeriesExistsFromTheStart) {
       start.at("condensed_build_info{backend=\"avx2\",model_name=\"m\",version=\"" CONDENSED_VERSION "\"}"),
       1);
   EXPECT_EQ(start.at("vllm:time_to_first_token_seconds_count{model_name=\"m\"}"), 0);
+}
+
+TEST_F(MetricsTest, TheBackendIsWhereTheModelIsNow) {
+  info_.backend = "cuda";
+  const Series after = read();
+  EXPECT_EQ(
+      after.at("condensed_build_info{backend=\"cuda\",model_name=\"m\",version=\"" CONDENSED_VERSION "\"}"),
+      1);
+  EXPECT_FALSE(after.contains(
+      "condensed_build_info{backend=\"avx2\",model_name=\"m\",version=\"" CONDENSED_VERSION "\"}"));
 }
 
 TEST_F(MetricsTest, AStep) {

@@ -54,6 +54,27 @@ TEST(ModelLoading, TooLittleMemoryIsToldWithItsArithmetic) {
   EXPECT_THROW(place_model("cuda", device_with(14 * kGB + kGB / 4), kPlan), kernels::DeviceError);
 }
 
+TEST(ModelLoading, WhatIsPlacedHasRoomForASession) {
+  const Placement placement = place_model("cuda", device_with(14 * kGB + kPlan.session), kPlan);
+  EXPECT_EQ(placement.cache_bytes(), kPlan.session);
+}
+
+TEST(ModelLoading, OnlyAutoFallsBack) {
+  Settings settings;
+  for (const char* setting : {"cuda", "cuda:1"}) {
+    settings.device = setting;
+    Placement placement = place_model(setting, device_with(24 * kGB), kPlan);
+    EXPECT_FALSE(fall_back(settings, placement, "it burns"));
+    EXPECT_TRUE(placement.device);
+  }
+  settings.device = "auto";
+  Placement placement = place_model("auto", device_with(24 * kGB), kPlan);
+  EXPECT_TRUE(fall_back(settings, placement, "it burns"));
+  EXPECT_FALSE(placement.device);
+  EXPECT_EQ(placement.reason, "on the processor: it burns");
+  EXPECT_FALSE(fall_back(settings, placement, "again"));
+}
+
 TEST(ModelLoading, AutoTakesTheProcessorWhereADeviceLacksRoom) {
   const Placement placement = place_model("auto", device_with(8 * kGB), kPlan);
   EXPECT_FALSE(placement.device);

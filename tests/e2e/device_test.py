@@ -92,6 +92,18 @@ class Failure(unittest.TestCase):
         self.assertEqual(daemon.stop(), 0, daemon.log_text())
         self.assertIn("1 sessions stay as they are, 0 go back to what is on disk, 0 are lost", daemon.log_text())
 
+    def test_input_under_which_the_device_fails_again_is_dropped(self):
+        daemon = self.daemon("step=fail")
+        connection = daemon.connect()
+        connection.call(op="open", session="s")
+        position = connection.call(op="stat", session="s")["position"]
+        refused = connection.call(op="append", session="s", text="It was a dark and stormy night")
+        self.assertEqual((refused["event"], refused["code"]), ("error", "device_failed"))
+        self.assertNotIn("retry_after_ms", refused)
+        self.assertEqual(connection.call(op="stat", session="s")["position"], position)
+        self.assertIn("condensed_device_failures_total 2", connection.call(op="metrics")["text"])
+        self.assertEqual(daemon.stop(), 0, daemon.log_text())
+
     def test_a_device_that_stays_away_ends_the_daemon_with_sessions_saved(self):
         with tempfile.TemporaryDirectory(prefix="condensed-e2e-") as folder:
             daemon = self.daemon("step=fail/every:60;restart=fail", "--state-dir", folder, "--snapshots", "never")

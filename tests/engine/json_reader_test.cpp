@@ -51,6 +51,7 @@ TEST(JsonReader, AnIntegerIsOneThatFits) {
   EXPECT_EQ(parse_json("9223372036854775808").number(), 0x1p63);
   EXPECT_EQ(parse_json("1e3").if_integer(), nullptr);
   EXPECT_EQ(parse_json("0").number(), 0.0);
+  EXPECT_EQ(parse_json("1e-400").number(), 0.0);
 }
 
 TEST(JsonReader, StringsMayBeEscaped) {

@@ -12,7 +12,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).resolve().parents[2] / "etc/gpu-check.sh"
 PROGRAM = os.environ["CONDENSED_GPU_CHECK"]
 # What the script itself is written in.
-SHELL_TOOLS = ("bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "nproc", "printf", "sed", "sort", "tail",
+SHELL_TOOLS = ("bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "nproc", "printf", "rm", "sed", "sort", "tail",
                "tee", "tr", "uname")
 
 
@@ -85,7 +85,7 @@ class GpuCheckScript(unittest.TestCase):
         self.assertIn("nvidia-smi says: Driver/library version mismatch", result.stderr)
 
     def test_refuses_unknown_arguments(self):
-        for arguments in (["--fast"], ["--device"], ["--device", "tpu"]):
+        for arguments in (["--fast"], ["--device"], ["--device", "tpu"], ["--jobs", "0"], ["--limit", "long"]):
             self.assertEqual(self.machine.run(*arguments).returncode, 2, arguments)
 
     def test_a_dry_run_checks_the_processor(self):
@@ -120,6 +120,14 @@ class GpuCheckScript(unittest.TestCase):
         self.assertFalse(self.machine.report()["held"])
         self.assertEqual(set(self.outcomes().values()), {"FAILED"})
         self.assertIn('FAILED  "a" thing', (self.machine.folder / "out/summary.txt").read_text())
+
+    def test_results_of_an_earlier_run_are_not_reported(self):
+        self.machine.add_gpu()
+        out = self.machine.folder / "out"
+        out.mkdir()
+        (out / "speeds.json").write_text('{"old": 1}')
+        self.machine.run("--program", str(self.machine.add("program", "exit 1")), "--out", "out")
+        self.assertNotIn("speeds", self.machine.report())
 
     def test_a_program_that_finds_no_device_is_a_failure(self):
         self.machine.add_gpu()
