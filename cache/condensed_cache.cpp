@@ -132,14 +132,28 @@ void CondensedCache::append(std::int64_t n_rows, std::span<const PendingRows> pe
   };
   store(position_, sinks_end);
   store(first_kept, end);
+  move_on(n_rows);
+}
 
-  n_sinks_ = std::max(n_sinks_, sinks_end);
+void CondensedCache::move_on(std::int64_t n_tokens) {
+  const std::int64_t end = position_ + n_tokens;
+  n_sinks_ = std::max(n_sinks_, std::min(end, window_.sinks));
   n_window_ = std::min(window_.window, n_window_ + end - std::max(position_, std::min(end, window_.sinks)));
   position_ = end;
 }
 
 void CondensedCache::make_room(std::int64_t n_rows) {
   grow_to(std::min(position_ + n_rows, window_.capacity()));
+}
+
+KvSlot CondensedCache::next_slot(int owner) {
+  const std::int64_t slot = slot_of(position_);
+  grow_to(slot + 1);
+  return slot_address(owner, slot);
+}
+
+void CondensedCache::advance() {
+  move_on(1);
 }
 
 void CondensedCache::skip(std::int64_t n_tokens) {

@@ -93,6 +93,12 @@ class CondensedCache {
   /// changed that anybody sees.
   void make_room(std::int64_t n_rows);
 
+  /// Where the next token's keys and values of an owner go; makes room for it. The token that leaves for it
+  /// is still there: store, then advance().
+  kernels::KvSlot next_slot(int owner);
+  /// The next token has come in: what append() does once its keys and values are stored.
+  void advance();
+
   /// Moves the stream on by n tokens as if they had come and gone: the window is left empty.
   /// The sinks must be full.
   void skip(std::int64_t n_tokens);
@@ -135,6 +141,7 @@ class CondensedCache {
   std::int64_t slot_of(std::int64_t position) const;
   kernels::KvSlot slot_address(int owner, std::int64_t slot) const;
   void grow_to(std::int64_t n_slots);
+  void move_on(std::int64_t n_tokens);
   template <typename Visit>
   void for_each_piece(const Visit& visit) const;
   void add_cached_runs(int owner, std::int64_t first, std::int64_t end, kernels::Frame frame,

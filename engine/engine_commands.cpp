@@ -25,7 +25,7 @@ void Engine::Loop::set_limits(const EngineOptions& options) {
   options_.max_window = options.max_window;
   options_.max_sessions = options.max_sessions;
   options_.max_resident_sessions = options.max_resident_sessions;
-  options_.max_cache_bytes = options.max_cache_bytes;
+  options_.max_cache_bytes = model_->backend->reserve(options.max_cache_bytes);
   options_.max_waiting_input_bytes = options.max_waiting_input_bytes;
   options_.max_generating = options.max_generating;
   options_.snapshots = options.snapshots;

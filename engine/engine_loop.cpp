@@ -17,6 +17,16 @@ void Engine::Loop::pass([[maybe_unused]] Failpoint point, [[maybe_unused]] std::
 #endif
 }
 
+namespace {
+
+/// The same limits, but for caches that the backend has no room for.
+EngineOptions& fitted(EngineOptions& options, kernels::Backend& backend) {
+  options.max_cache_bytes = backend.reserve(options.max_cache_bytes);
+  return options;
+}
+
+}  // namespace
+
 Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     : model_(std::move(model)),
       options_(options),
@@ -26,9 +36,9 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
       backend_name_(model_->backend->name()),
       weight_bytes_(model_->weights.bytes()),
       seeds_(std::random_device{}()),
-      table_(*model_, cache_shape_, options_, ledger_, [this](std::function<void()> run) {
-        enqueue_always([run = std::move(run)](Loop&) { run(); });
-      }) {
+      table_(
+          *model_, cache_shape_, fitted(options_, *model_->backend), ledger_,
+          [this](std::function<void()> run) { enqueue_always([run = std::move(run)](Loop&) { run(); }); }) {
   pass(Failpoint::start, 0);
   if (options_.observer == nullptr) {
     options_.observer = &silent_;
@@ -305,14 +315,23 @@ bool Engine::Loop::step() {
   }
   const auto vocab = static_cast<std::size_t>(model_->config.vocab_size);
   std::span<const float> logits = transformer_->logits();
+  std::span<const std::int32_t> greedy_tokens = transformer_->greedy_tokens();
   const Clock::time_point now = Clock::now();
   for (std::size_t i = 0; i < slices_.size(); ++i) {
-    const bool predicts = slices_[i].logits_for != LogitsFor::none;
+    const LogitsFor asked = slices_[i].logits_for;
+    const bool predicts = asked != LogitsFor::none;
     const auto n = static_cast<std::int64_t>(slices_[i].tokens.size());
     longest_read = std::max(longest_read, predicts ? n - 1 : n);
-    runners_[i]->session->advance(n, predicts ? logits.first(vocab) : std::span<const float>());
+    if (asked == LogitsFor::none) {
+      runners_[i]->session->advance(n);
+    } else if (asked == LogitsFor::greedy) {
+      runners_[i]->session->advance_greedily(n, greedy_tokens.front());
+      greedy_tokens = greedy_tokens.subspan(1);
+    } else {
+      runners_[i]->session->advance(n, logits.first(vocab));
+      logits = logits.subspan(vocab);
+    }
     table_.progressed(runners_[i], now);
-    logits = logits.subspan(predicts ? vocab : 0);
   }
   tokens_generated_ += report.decode_rows;
   tokens_read_ += report.prompt_rows;

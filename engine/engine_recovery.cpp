@@ -87,6 +87,7 @@ void Engine::Loop::remake_device(bool last) {
   pass(Failpoint::restart, steps_);
   reload_model(*model_, [&] { return options_.remake_backend(last); });
   transformer_.emplace(*model_, options_.max_batch_rows, options_.cache_dtype);
+  options_.max_cache_bytes = model_->backend->reserve(options_.max_cache_bytes);
   if (backend_name_ != model_->backend->name()) {
     planner_ = PromptPlanner::measured(*model_, *transformer_, options_.prompt);
     backend_name_ = model_->backend->name();

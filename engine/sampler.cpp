@@ -78,6 +78,11 @@ void Sampler::set_random_state(const RandomState& state) {
   random_.advance(state.n_drawn);
 }
 
+bool Sampler::greedy() const {
+  return options_.temperature == 0 && options_.logit_bias.empty() && options_.repetition_penalty == 1 &&
+         options_.presence_penalty == 0 && options_.frequency_penalty == 0;
+}
+
 void Sampler::observe(std::int32_t token) {
   const auto window = static_cast<std::size_t>(options_.penalty_window);
   if (window == 0) {

@@ -28,6 +28,9 @@ class Sampler {
   const RandomState& random_state() const { return random_state_; }
   void set_random_state(const RandomState& state);
 
+  /// Whether draw() gives the token with the highest logit, whatever came before.
+  bool greedy() const;
+
   /// A token in [0, vocab_size) that the penalties count: one of the prompt, or one drawn earlier.
   void observe(std::int32_t token);
 

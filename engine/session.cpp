@@ -341,21 +341,32 @@ std::int64_t Session::runnable() const {
 
 Slice Session::slice(std::int64_t n) {
   const bool last = n == static_cast<std::int64_t>(unread_.size());
+  const bool greedy = last && generation_->sampler.greedy() && generation_->request.n_logprobs < 0;
   return {.cache = &cache_,
           .tokens = std::span(unread_).first(static_cast<std::size_t>(n)),
-          .logits_for = last ? LogitsFor::last : LogitsFor::none};
+          .logits_for = greedy ? LogitsFor::greedy
+                        : last ? LogitsFor::last
+                               : LogitsFor::none};
 }
 
-void Session::advance(std::int64_t n, std::span<const float> logits) {
+/// n tokens have run, n_input of them input.
+void Session::read(std::int64_t n, std::int64_t n_input) {
   unread_.erase(unread_.begin(), unread_.begin() + n);
   ++version_;
   answer_read_inputs();
   if (generation_ && generation_->accountant) {
-    generation_->accountant->read_input(logits.empty() ? n : n - 1);
+    generation_->accountant->read_input(n_input);
   }
-  if (!logits.empty()) {
-    emit(logits);
-  }
+}
+
+void Session::advance(std::int64_t n, std::span<const float> logits) {
+  read(n, n - 1);
+  emit(generation_->sampler.draw(logits), logits);
+}
+
+void Session::advance_greedily(std::int64_t n, std::int32_t token) {
+  read(n, n - 1);
+  emit(token, {});
 }
 
 void Session::answer_read_inputs() {
@@ -390,10 +401,11 @@ Clock::time_point Session::observe_token() {
   return now;
 }
 
-void Session::emit(std::span<const float> logits) {
+/// logits: needed where the generation asked for probabilities.
+void Session::emit(std::int32_t token, std::span<const float> logits) {
   Generation& generation = *generation_;
   GeneratedToken out;
-  out.token = generation.sampler.draw(logits);
+  out.token = token;
   const Clock::time_point now = observe_token();
   if (generation.accountant) {
     out.account = generation.accountant->token(now);

@@ -105,8 +105,12 @@ class Session {
   void make_room(std::int64_t n) { cache_.make_room(n); }
   /// The next `n` ≤ runnable() tokens.
   Slice slice(std::int64_t n);
-  /// The slice has run. logits: [vocab_size] after its last token where it asked for them, else empty.
+  /// The slice has run, and asked for nothing.
+  void advance(std::int64_t n) { read(n, n); }
+  /// The slice has run. logits: [vocab_size] after its last token.
   void advance(std::int64_t n, std::span<const float> logits);
+  /// The slice has run. token: the likeliest after its last one.
+  void advance_greedily(std::int64_t n, std::int32_t token);
 
  private:
   struct WaitingInput {
@@ -134,6 +138,7 @@ class Session {
 
   bool input_waits() const { return !inputs_.empty() && !inputs_.back().tokenised(); }
   bool wants_token() const;
+  void read(std::int64_t n, std::int64_t n_input);
   bool has_text() const { return position() > text_start_; }
   static GenerationState state_of(const Generation& generation);
   void end(GenerationSummary summary);
@@ -142,7 +147,7 @@ class Session {
   void accept(std::int32_t token);
   void answer_read_inputs();
   std::string shown_alone(std::int32_t token) const;
-  void emit(std::span<const float> logits);
+  void emit(std::int32_t token, std::span<const float> logits);
   Clock::time_point observe_token();
 
   Model& model_;

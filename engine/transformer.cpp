@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 namespace condensed::engine {
 
@@ -34,6 +36,40 @@ class Rows {
 
 using RowBuffer = Rows<float>;
 
+/// A step of one token of each stream, which the backend may do at once; forgotten when something throws.
+class DecodeStep {
+ public:
+  DecodeStep(kernels::Backend& backend, std::int64_t rows) : backend_(backend) { backend_.begin_step(rows); }
+  ~DecodeStep() {
+    if (!ended_) {
+      backend_.abandon_step();
+    }
+  }
+  DecodeStep(const DecodeStep&) = delete;
+  DecodeStep& operator=(const DecodeStep&) = delete;
+
+  void end() {
+    ended_ = true;
+    backend_.end_step();
+  }
+
+ private:
+  kernels::Backend& backend_;
+  bool ended_ = false;
+};
+
+/// Passes of an iteration: their rows get fewer, and the backend computes all as it does the first.
+class Passes {
+ public:
+  Passes(kernels::Backend& backend, std::int64_t rows) : backend_(backend) { backend_.keep_layout(rows); }
+  ~Passes() { backend_.keep_layout(0); }
+  Passes(const Passes&) = delete;
+  Passes& operator=(const Passes&) = delete;
+
+ private:
+  kernels::Backend& backend_;
+};
+
 std::span<const float> vector_of(const Memory& memory, int size) {
   return {reinterpret_cast<const float*>(memory.get()), static_cast<std::size_t>(size)};
 }
@@ -44,7 +80,7 @@ struct SliceRows {
   std::int64_t n = 0;
   std::int64_t n_done = 0;        // leading tokens whose result is final
   std::int64_t active_first = 0;  // where its other tokens stand among the rows now being computed
-  float moved = 0;                // largest change of a pending key or value in this pass
+  float moved = 0;                // largest change of a pending key or value in the last pass
 
   std::int64_t n_active() const { return n - n_done; }
 };
@@ -65,8 +101,14 @@ struct Transformer::State {
   void attention(std::span<const Slice> slices, const LayerStep& step, const LayerWeights& weights);
   void collect_runs(std::span<const Slice> slices, const LayerStep& step);
   void mlp(const LayerWeights& weights);
+  void note_moves(const PromptOptions& prompt);
+  void pack_final(std::span<const Slice> slices);
   void compute_logits(std::span<const Slice> slices);
+  void download_results();
   void append(std::span<const Slice> slices);
+  void append_one_each(std::span<const Slice> slices);
+  void compute(std::span<const Slice> slices, const PromptOptions& prompt);
+  void decode(std::span<const Slice> slices);
 
   template <typename T>
   std::span<T> active(const Rows<T>& buffer) const {
@@ -94,12 +136,16 @@ struct Transformer::State {
   RowBuffer active_angles_stream;         // [active, head_dim]
   RowBuffer active_angles_sink;           // [active, head_dim]
   RowBuffer device_logits;                // [rows asked for, vocab]
+  Rows<std::int32_t> likeliest;           // [rows of device_logits]
+  RowBuffer moved;                        // [slices], of the pass under way
   std::vector<RowBuffer> pending_keys;    // [n_owners] of [rows, kv_dim]: rotated, not yet in a cache
   std::vector<RowBuffer> pending_values;  // [n_owners] of [rows, kv_dim]
 
   std::vector<SliceRows> slice_rows;
   std::int64_t n_rows = 0;
   std::int64_t n_active = 0;
+  std::int64_t n_logits = 0;  // rows asked for; those that want no more than the likeliest token behind them
+  std::int64_t n_greedy = 0;
   bool frames_differ = false;  // some stream has evicted: its sinks need queries of their own
   std::int64_t most_passes = 1;
   bool appending = false;  // tokens join caches, or an exception kept them from it
@@ -107,10 +153,14 @@ struct Transformer::State {
   std::vector<std::int32_t> tokens;  // [rows]
   std::vector<float> host_angles;    // [rows, head_dim]
   std::vector<KvRun> runs;
-  std::vector<std::int32_t> run_begin;  // [active + 1]
-  const LayerStep* runs_for = nullptr;  // the layer `runs` were collected for in this pass
-  std::vector<PendingRows> pending;     // [n_owners], of one slice
-  std::vector<float> logits;            // [rows asked for, vocab]
+  std::vector<std::int32_t> run_begin;      // [active + 1]
+  const LayerStep* runs_for = nullptr;      // the layer `runs` were collected for in this pass
+  std::vector<PendingRows> pending;         // [n_owners], of one slice
+  std::vector<kernels::KvSlot> slots;       // [n_owners, slices], where a step's tokens go
+  std::vector<Slice> ordered;               // the slices of a step of one token each
+  std::vector<float> host_moved;            // [slices]
+  std::vector<float> logits;                // [rows asked for, vocab]
+  std::vector<std::int32_t> greedy_tokens;  // [slices that asked for them]
 };
 
 Transformer::State::State(Model& model_in, std::int64_t max_rows_in, kernels::DType cache_dtype)
@@ -137,6 +187,8 @@ Transformer::State::State(Model& model_in, std::int64_t max_rows_in, kernels::DT
       active_angles_stream(backend, max_rows, config.head_dim),
       active_angles_sink(backend, max_rows, config.head_dim),
       device_logits(backend, max_rows, config.vocab_size),
+      likeliest(backend, max_rows, 1),
+      moved(backend, max_rows, 1),
       host_angles(static_cast<std::size_t>(max_rows * config.head_dim)),
       pending(static_cast<std::size_t>(shape.n_owners)) {
   for (int owner = 0; owner < shape.n_owners; ++owner) {
@@ -198,7 +250,6 @@ void Transformer::State::pack_active() {
     pack(0, 0, n_rows);
   } else {
     for (SliceRows& rows : slice_rows) {
-      rows.moved = 0;
       if (rows.n_active() > 0) {
         pack(rows.first + rows.n_done, rows.active_first, rows.n_active());
       }
@@ -223,13 +274,18 @@ void Transformer::State::run_stage(std::span<const Slice> slices, const LayerSta
       }
     }
   }
+  const Passes alike(backend, iterate ? n_rows : 0);
   std::int64_t pass = 0;
   for (pack_active(); n_active > 0; pack_active()) {
     ++pass;
+    if (iterate) {
+      backend.fill_zero(moved.rows(0, std::ssize(slices)));
+    }
     for (int layer = stage.first; layer < stage.end; ++layer) {
       run_layer(slices, model.plan.layers[layer]);
     }
     if (iterate) {
+      note_moves(prompt);
       finish_pass(prompt, pass);
     } else {
       backend.copy(active(x), hidden.rows(0, n_rows));
@@ -237,6 +293,23 @@ void Transformer::State::run_stage(std::span<const Slice> slices, const LayerSta
     }
   }
   most_passes = std::max(most_passes, pass);
+}
+
+/// How far the keys and values of each slice moved in this pass, if anybody asks; one wait for the device.
+void Transformer::State::note_moves(const PromptOptions& prompt) {
+  const bool first_pass = n_active == n_rows;
+  if (first_pass || prompt.mode == PromptMode::passes) {
+    for (SliceRows& rows : slice_rows) {
+      rows.moved = std::numeric_limits<float>::infinity();
+    }
+    return;
+  }
+  host_moved.resize(slice_rows.size());
+  backend.download(std::as_bytes(moved.rows(0, std::ssize(slice_rows))),
+                   std::as_writable_bytes(std::span(host_moved)));
+  for (std::size_t s = 0; s < slice_rows.size(); ++s) {
+    slice_rows[s].moved = host_moved[s];
+  }
 }
 
 /// What is final after this pass of a cyclic stage leaves the active rows, its result in `hidden`.
@@ -271,7 +344,7 @@ void Transformer::State::run_layer(std::span<const Slice> slices, const LayerSte
   mlp(weights);
 }
 
-/// The layer's own keys and values join the pending rows; how far they moved there is noted per slice.
+/// The layer's own keys and values join the pending rows; how far they moved there is noted for each slice.
 void Transformer::State::compute_kv(const LayerStep& step, const LayerWeights& weights) {
   const RowBuffer& keys = pending_keys[step.owner_written];
   const RowBuffer& values = pending_values[step.owner_written];
@@ -282,16 +355,18 @@ void Transformer::State::compute_kv(const LayerStep& step, const LayerWeights& w
   backend.matmul(*weights.v_proj, active(normed), active(fresh_values));
   backend.rotate(active(fresh_keys), active(active_angles_stream), config.head_dim, active(fresh_keys));
 
-  for (SliceRows& rows : slice_rows) {
-    if (first_pass) {
-      rows.moved = std::numeric_limits<float>::infinity();
-    } else if (rows.n_active() > 0) {
-      const auto replace = [&](const RowBuffer& fresh, const RowBuffer& old) {
-        const std::span<float> from = fresh.rows(rows.active_first, rows.n_active());
-        const std::span<float> to = old.rows(rows.first + rows.n_done, rows.n_active());
-        rows.moved = std::max(rows.moved, backend.max_abs_difference(from, to));
-        backend.copy(from, to);
-      };
+  if (first_pass) {
+    return;
+  }
+  for (std::size_t s = 0; s < slice_rows.size(); ++s) {
+    const SliceRows& rows = slice_rows[s];
+    const auto replace = [&](const RowBuffer& fresh, const RowBuffer& old) {
+      const std::span<float> from = fresh.rows(rows.active_first, rows.n_active());
+      const std::span<float> to = old.rows(rows.first + rows.n_done, rows.n_active());
+      backend.raise_to_difference(from, to, moved.rows(static_cast<std::int64_t>(s), 1));
+      backend.copy(from, to);
+    };
+    if (rows.n_active() > 0) {
       replace(key, keys);
       replace(value, values);
     }
@@ -337,25 +412,64 @@ void Transformer::State::mlp(const LayerWeights& weights) {
   backend.matmul_add(*weights.down_proj, active(gated), active(x));
 }
 
-void Transformer::State::compute_logits(std::span<const Slice> slices) {
+/// Packs the final rows of the slices that ask for logits, then of those that are greedy, at the front of x.
+/// What stands together is one copy, also across the two: the layout of a step does not hang on who asks for
+/// which.
+void Transformer::State::pack_final(std::span<const Slice> slices) {
+  std::int64_t packed = 0;
+  std::int64_t first = 0;  // of rows that stand together
   std::int64_t n = 0;
-  for (std::size_t s = 0; s < slices.size(); ++s) {
-    const SliceRows& rows = slice_rows[s];
-    if (slices[s].logits_for == LogitsFor::none) {
-      continue;
+  const auto copy_rows = [&] {
+    if (n > 0) {
+      backend.copy(hidden.rows(first, n), x.rows(packed, n));
+      packed += std::exchange(n, 0);
     }
-    const std::int64_t wanted = slices[s].logits_for == LogitsFor::all ? rows.n : 1;
-    backend.copy(hidden.rows(rows.first + rows.n - wanted, wanted), x.rows(n, wanted));
-    n += wanted;
-  }
-  logits.resize(static_cast<std::size_t>(n * config.vocab_size));
+  };
+  const auto pack = [&](bool greedy) {
+    std::int64_t n_wanted = 0;
+    for (std::size_t s = 0; s < slices.size(); ++s) {
+      const SliceRows& rows = slice_rows[s];
+      const LogitsFor asked = slices[s].logits_for;
+      if (asked == LogitsFor::none || (asked == LogitsFor::greedy) != greedy) {
+        continue;
+      }
+      const std::int64_t wanted = asked == LogitsFor::all ? rows.n : 1;
+      const std::int64_t from = rows.first + rows.n - wanted;
+      if (from != first + n) {
+        copy_rows();
+        first = from;
+      }
+      n += wanted;
+      n_wanted += wanted;
+    }
+    return n_wanted;
+  };
+  n_logits = pack(/*greedy=*/false);
+  n_greedy = pack(/*greedy=*/true);
+  copy_rows();
+}
+
+/// Leaves the logits of the rows asked for on the device.
+void Transformer::State::compute_logits(std::span<const Slice> slices) {
+  pack_final(slices);
+  const std::int64_t n = n_logits + n_greedy;
   if (n == 0) {
     return;
   }
   backend.rms_norm(x.rows(0, n), vector_of(model.weights.final_norm, config.hidden_size),
                    static_cast<float>(config.rms_norm_eps), normed.rows(0, n));
   backend.matmul(model.weights.output_matrix(), normed.rows(0, n), device_logits.rows(0, n));
-  backend.download(std::as_bytes(device_logits.rows(0, n)), std::as_writable_bytes(std::span(logits)));
+  if (n_greedy > 0) {  // of all of them: a step that is captured does not hang on how many sample
+    backend.argmax(device_logits.rows(0, n), likeliest.rows(0, n));
+  }
+}
+
+void Transformer::State::download_results() {
+  logits.resize(static_cast<std::size_t>(n_logits * config.vocab_size));
+  backend.download(std::as_bytes(device_logits.rows(0, n_logits)), std::as_writable_bytes(std::span(logits)));
+  greedy_tokens.resize(static_cast<std::size_t>(n_greedy));
+  backend.download(std::as_bytes(likeliest.rows(n_logits, n_greedy)),
+                   std::as_writable_bytes(std::span(greedy_tokens)));
 }
 
 void Transformer::State::append(std::span<const Slice> slices) {
@@ -366,6 +480,52 @@ void Transformer::State::append(std::span<const Slice> slices) {
                         .values = pending_values[owner].rows(rows.first, rows.n).data()};
     }
     slices[s].cache->append(rows.n, pending);
+  }
+}
+
+/// As append() for slices of one token, with one call for all streams.
+void Transformer::State::append_one_each(std::span<const Slice> slices) {
+  const std::size_t n = slices.size();
+  slots.resize(static_cast<std::size_t>(shape.n_owners) * n);
+  for (std::size_t s = 0; s < n; ++s) {
+    for (int owner = 0; owner < shape.n_owners; ++owner) {
+      slots[static_cast<std::size_t>(owner) * n + s] = slices[s].cache->next_slot(owner);
+    }
+  }
+  for (int owner = 0; owner < shape.n_owners; ++owner) {
+    backend.store_kv(pending_keys[owner].rows(0, n_rows), pending_values[owner].rows(0, n_rows),
+                     shape.head_dim, shape.dtype,
+                     std::span(slots).subspan(static_cast<std::size_t>(owner) * n, n));
+  }
+}
+
+void Transformer::State::compute(std::span<const Slice> slices, const PromptOptions& prompt) {
+  place(slices);
+  for (const LayerStage& stage : model.plan.stages) {
+    run_stage(slices, stage, prompt);
+  }
+  compute_logits(slices);
+}
+
+/// One token of each slice. Those that want logits come first, those that want none last, so that rows that
+/// are wanted stand together.
+void Transformer::State::decode(std::span<const Slice> slices) {
+  const auto rank = [](LogitsFor asked) {
+    return asked == LogitsFor::none ? 2 : asked == LogitsFor::greedy ? 1 : 0;
+  };
+  ordered.clear();
+  for (int wanted = 0; wanted < 3; ++wanted) {
+    std::ranges::copy_if(slices, std::back_inserter(ordered),
+                         [&](const Slice& slice) { return rank(slice.logits_for) == wanted; });
+  }
+  DecodeStep step(backend, std::ssize(ordered));
+  compute(ordered, {});
+  appending = true;
+  append_one_each(ordered);
+  step.end();
+  // Only now: after a step that failed no stream has moved on.
+  for (const Slice& slice : ordered) {
+    slice.cache->advance();
   }
 }
 
@@ -386,20 +546,25 @@ std::span<const float> Transformer::logits() const {
 bool Transformer::caches_intact() const {
   return !state_->appending;
 }
+std::span<const std::int32_t> Transformer::greedy_tokens() const {
+  return state_->greedy_tokens;
+}
 std::int64_t Transformer::passes() const {
   return state_->most_passes;
 }
 
 void Transformer::run(std::span<const Slice> slices, const PromptOptions& prompt) {
-  state_->most_passes = 1;
-  state_->place(slices);
-  for (const LayerStage& stage : state_->model.plan.stages) {
-    state_->run_stage(slices, stage, prompt);
+  State& state = *state_;
+  state.most_passes = 1;
+  if (std::ranges::all_of(slices, [](const Slice& slice) { return slice.tokens.size() == 1; })) {
+    state.decode(slices);
+  } else {
+    state.compute(slices, prompt);
+    state.appending = true;
+    state.append(slices);
   }
-  state_->compute_logits(slices);
-  state_->appending = true;
-  state_->append(slices);
-  state_->appending = false;
+  state.download_results();
+  state.appending = false;
 }
 
 }  // namespace condensed::engine

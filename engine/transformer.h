@@ -12,8 +12,9 @@
 
 namespace condensed::engine {
 
-/// Which tokens of a slice need the output layer.
-enum class LogitsFor : std::uint8_t { none, last, all };
+/// Which tokens of a slice need the output layer; greedy: the last, and of its logits only where they are
+/// highest.
+enum class LogitsFor : std::uint8_t { none, last, all, greedy };
 
 /// The next tokens of one stream.
 struct Slice {
@@ -43,6 +44,9 @@ class Transformer {
 
   /// Of the last run(), in the order of slices and their tokens: [rows asked for, vocab_size], host memory.
   std::span<const float> logits() const;
+  /// Of the last run(): the likeliest token (kernels::Backend::argmax) of each slice that asked for it, in
+  /// order.
+  std::span<const std::int32_t> greedy_tokens() const;
   /// Iterations of the last run(), the most that any slice took (1 without cyclic stages).
   std::int64_t passes() const;
 

@@ -103,15 +103,10 @@ void StreamBatch::decode() {
   for (std::size_t b = 0; b < caches_.size(); ++b) {
     slices_.push_back({.cache = &caches_[b],
                        .tokens = std::span(next_).subspan(b, 1),
-                       .logits_for = engine::LogitsFor::last});
+                       .logits_for = engine::LogitsFor::greedy});
   }
   transformer_.run(slices_, prompt_);
-  std::span<const float> logits = transformer_.logits();
-  const auto vocab_size = static_cast<std::size_t>(model_.config.vocab_size);
-  for (std::int32_t& next : next_) {
-    next = static_cast<std::int32_t>(std::ranges::max_element(logits.first(vocab_size)) - logits.begin());
-    logits = logits.subspan(vocab_size);
-  }
+  std::ranges::copy(transformer_.greedy_tokens(), next_.begin());
 }
 
 StepLatencies StreamBatch::time_decoding(std::int64_t n_steps, std::int64_t n_warmup) {

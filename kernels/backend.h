@@ -53,7 +53,7 @@ class Matrix {
 enum class Frame : std::uint8_t { stream, sink };
 
 /// Cached tokens evenly spaced in memory. Head h of token j is the stored row of head_dim numbers at
-/// `h * head_stride_bytes + j * token_stride_bytes` of `keys` and of `values`.
+/// `h * head_stride_bytes + j * token_stride_bytes` of `keys` and of `values`, aligned to 4 bytes (f32) or 2.
 struct KvRun {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
@@ -62,6 +62,8 @@ struct KvRun {
   std::int32_t head_stride_bytes = 0;
   DType dtype = DType::f32;
   Frame frame = Frame::stream;
+
+  bool operator==(const KvRun&) const = default;
 };
 
 /// The place of one token in a cache: head h is the stored row at `h * head_stride_bytes`.
@@ -75,13 +77,16 @@ struct AttentionShape {
   int n_heads = 0;
   int n_kv_heads = 0;  // divides n_heads
   int head_dim = 0;    // even
+
+  bool operator==(const AttentionShape&) const = default;
 };
 
 /// The arithmetic of the model on one device. Activations are float32, but for two that are float64: the
 /// residual stream, where the roundings of all layers would add up, and what enters the gated product, which
 /// amplifies them and never leaves the backend. Spans are the backend's own memory (see allocate()). A row's
-/// result depends on that row alone: never on how many rows there are or where it stands among them. One
-/// thread calls at a time. Sizes are the caller's duty; shapes are asserted.
+/// result depends on that row alone, never on the batch around it; on devices that holds for float32 weights,
+/// while with others a product's precision and order of sums follow from the number of rows of the call
+/// (docs/cuda.md, "Kernels"). One thread calls at a time. Sizes are the caller's duty; shapes are asserted.
 class Backend {
  public:
   Backend() = default;
@@ -93,6 +98,9 @@ class Backend {
 
   /// Zeroed, aligned to 64 bytes. Throws std::bad_alloc.
   virtual Memory allocate(std::size_t bytes) = 0;
+  /// Sees to it that `bytes` in all can be allocated in small blocks from now on, however often they come and
+  /// go. Returns for how many of them there is room. Throws std::bad_alloc if there is none.
+  virtual std::size_t reserve(std::size_t bytes) { return bytes; }
   virtual void upload(std::span<const std::byte> host, std::span<std::byte> device) = 0;
   virtual void download(std::span<const std::byte> device, std::span<std::byte> host) = 0;
 
@@ -138,6 +146,28 @@ class Backend {
   virtual void copy(std::span<const float> from, std::span<float> to) = 0;
   virtual void copy(std::span<const double> from, std::span<double> to) = 0;
   virtual void fill_zero(std::span<float> x) = 0;
+
+  /// From here to end_step() the device may put off what it is asked for and do it at once. For steps that
+  /// are alike but for numbers in memory, and run often: `rows` new tokens, one of each stream.
+  virtual void begin_step(std::int64_t /*rows*/) {}
+  /// All of it is done.
+  virtual void end_step() {}
+  /// Instead of end_step(), where an operation has thrown: what was put off is forgotten.
+  virtual void abandon_step() noexcept {}
+
+  /// Until keep_layout(0), products of fewer rows are computed as those of `rows` are, where the way depends
+  /// on their number: for passes over rows that get fewer, and that are compared with each other.
+  virtual void keep_layout(std::int64_t /*rows*/) noexcept {}
+
+  /// How many steps that are alike run before one that shows what all later ones cost.
+  virtual int warm_up_steps() const { return 0; }
+
+  /// largest[0] = max(largest[0], max |a - b|); a NaN anywhere counts as infinity. Does not wait.
+  virtual void raise_to_difference(std::span<const float> a, std::span<const float> b,
+                                   std::span<float> largest) = 0;
+  /// token[r] = the index of the highest number of row r, the lowest of these; NaN and -infinity never,
+  /// unless there is nothing else: then 0. logits: [rows, vocab].
+  virtual void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) = 0;
 
   /// max |a - b|, 0 for empty spans; a NaN anywhere counts as infinity. Waits for the device.
   virtual float max_abs_difference(std::span<const float> a, std::span<const float> b) = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <utility>
 
 #include "kernels/device_error.h"
 
@@ -10,12 +11,26 @@ namespace condensed::kernels {
 
 namespace {
 
-std::string describe(const CudaDevice& device) {
-  char text[120];
-  std::snprintf(text, sizeof(text), ", compute capability %d.%d, %.1f of %.1f GB free",
-                device.compute_capability / 10, device.compute_capability % 10,
-                static_cast<double>(device.free_bytes) / 1e9, static_cast<double>(device.memory_bytes) / 1e9);
-  return "cuda:" + std::to_string(device.index) + " (" + device.name + text + ")";
+std::string describe(const CudaDevice& device, const std::string& memory) {
+  char capability[60];
+  std::snprintf(capability, sizeof(capability), ", compute capability %d.%d, ",
+                device.compute_capability / 10, device.compute_capability % 10);
+  return "cuda:" + std::to_string(device.index) + " (" + device.name + capability + memory + ")";
+}
+
+std::string gigabytes(std::size_t bytes) {
+  char text[40];
+  std::snprintf(text, sizeof(text), "%.1f", static_cast<double>(bytes) / 1e9);
+  return text;
+}
+
+DeviceChoice choose(CudaDevice device, const CudaSurvey& survey) {
+  if (survey.free_bytes) {
+    device.free_bytes = survey.free_bytes(device.index);
+  }
+  std::string reason = "on " + describe(device, gigabytes(device.free_bytes) + " of " +
+                                                    gigabytes(device.memory_bytes) + " GB free");
+  return {.device = std::move(device), .reason = std::move(reason)};
 }
 
 std::string why_no_cuda(const CudaSurvey& survey) {
@@ -55,6 +70,7 @@ CudaSurvey survey_cuda() {
 #ifdef CONDENSED_CUDA
   survey.built = true;
   survey.devices = cuda_devices(survey.why_none);
+  survey.free_bytes = cuda_free_bytes;
 #endif
   return survey;
 }
@@ -75,20 +91,26 @@ DeviceChoice choose_device(const DeviceSetting& setting, const CudaSurvey& surve
     return {.device = std::nullopt, .reason = "on the processor: " + why_no_cuda(survey)};
   }
   if (!setting.index) {
-    // The one with the most room: others may be at work on the rest.
-    const auto roomiest = std::ranges::max_element(survey.devices, {}, &CudaDevice::free_bytes);
-    return {.device = *roomiest, .reason = "on " + describe(*roomiest)};
+    const auto largest = std::ranges::max_element(survey.devices, {}, &CudaDevice::memory_bytes);
+    try {
+      return choose(*largest, survey);
+    } catch (const DeviceError& error) {
+      if (!setting.may_fall_back) {
+        throw;
+      }
+      return {.device = std::nullopt, .reason = std::string("on the processor: ") + error.what()};
+    }
   }
   const auto found = std::ranges::find(survey.devices, *setting.index, &CudaDevice::index);
   if (found == survey.devices.end()) {
     std::string known;
     for (const CudaDevice& device : survey.devices) {
-      known += (known.empty() ? "" : ", ") + describe(device);
+      known += (known.empty() ? "" : ", ") + describe(device, gigabytes(device.memory_bytes) + " GB");
     }
     throw DeviceError("device cuda:" + std::to_string(*setting.index) +
                       ": there is none of that number, only " + known);
   }
-  return {.device = *found, .reason = "on " + describe(*found)};
+  return choose(*found, survey);
 }
 
 }  // namespace condensed::kernels

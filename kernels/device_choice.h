@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ struct CudaSurvey {
   bool built = false;  // with CUDA
   std::vector<CudaDevice> devices;
   std::string why_none;
+  /// Asked of the device that is chosen, and of no other (cuda_free_bytes()). None: devices know it.
+  std::function<std::size_t(int index)> free_bytes;
 };
 CudaSurvey survey_cuda();
 
@@ -36,7 +39,8 @@ struct DeviceChoice {
   std::string backend_kind(std::string_view processor_kind) const;
 };
 
-/// Throws DeviceError, saying why and what can be done, when the device that is asked for cannot be used.
+/// Without a number: the device with the most memory. Throws DeviceError, saying why and what can be done,
+/// when the device that is asked for cannot be used.
 DeviceChoice choose_device(const DeviceSetting& setting, const CudaSurvey& survey);
 
 }  // namespace condensed::kernels

@@ -77,6 +77,27 @@ void HostBackend::store_kv(std::span<const float> keys, std::span<const float> v
   }
 }
 
+void HostBackend::raise_to_difference(std::span<const float> a, std::span<const float> b,
+                                      std::span<float> largest) {
+  assert(largest.size() == 1);
+  largest[0] = std::max(largest[0], max_abs_difference(a, b));
+}
+
+void HostBackend::argmax(std::span<const float> logits, std::span<std::int32_t> tokens) {
+  const std::size_t cols = tokens.empty() ? 0 : logits.size() / tokens.size();
+  assert(logits.size() == tokens.size() * cols);
+  for (std::size_t r = 0; r < tokens.size(); ++r) {
+    float highest = -std::numeric_limits<float>::infinity();
+    tokens[r] = 0;
+    for (std::size_t c = 0; c < cols; ++c) {
+      if (logits[r * cols + c] > highest) {
+        highest = logits[r * cols + c];
+        tokens[r] = static_cast<std::int32_t>(c);
+      }
+    }
+  }
+}
+
 float HostBackend::max_abs_difference(std::span<const float> a, std::span<const float> b) {
   assert(a.size() == b.size());
   float largest = 0;

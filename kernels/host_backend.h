@@ -35,6 +35,9 @@ class HostBackend : public Backend {
   void fill_zero(std::span<float> x) override;
   void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
                 std::span<const KvSlot> slots) override;
+  void raise_to_difference(std::span<const float> a, std::span<const float> b,
+                           std::span<float> largest) override;
+  void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) override;
   float max_abs_difference(std::span<const float> a, std::span<const float> b) override;
 
  private:

@@ -382,5 +382,34 @@ TEST(RotaryPhase, IsCosineAndSineOfPositionTimesFrequency) {
   }
 }
 
+TEST(CondensedCache, StoringInTheNextSlotIsAppendingOne) {
+  const auto backend = kernels::make_backend("reference", 1);
+  const CacheShape shape{.n_owners = 2, .n_kv_heads = 2, .head_dim = 4};
+  const StreamWindow window{.sinks = 3, .window = 70};
+  CondensedCache appended(*backend, shape, window);
+  CondensedCache stored(*backend, shape, window);
+  std::mt19937 random(8);
+  for (int token = 0; token < 160; ++token) {
+    std::vector<float> numbers(4 * 8);  // of each owner keys, then values
+    std::ranges::generate(numbers, [&] { return std::normal_distribution<float>()(random); });
+    std::vector<PendingRows> pending;
+    for (int owner = 0; owner < 2; ++owner) {
+      const std::span<const float> keys = std::span(numbers).subspan(16 * owner, 8);
+      const std::span<const float> values = std::span(numbers).subspan(16 * owner + 8, 8);
+      pending.push_back({.keys = keys.data(), .values = values.data()});
+      const kernels::KvSlot slot = stored.next_slot(owner);
+      backend->store_kv(keys, values, shape.head_dim, shape.dtype, {&slot, 1});
+    }
+    stored.advance();
+    appended.append(1, pending);
+    ASSERT_EQ(stored.place(), appended.place());
+  }
+  std::vector<std::byte> expected(CondensedCache::saved_bytes(shape, window, appended.place()));
+  std::vector<std::byte> actual(expected.size());
+  appended.save(expected);
+  stored.save(actual);
+  EXPECT_EQ(actual, expected);
+}
+
 }  // namespace
 }  // namespace condensed::cache

@@ -25,7 +25,8 @@ CudaSurvey two_devices() {
                        .memory_bytes = 80 * kGB,
                        .free_bytes = 79 * kGB,
                        .compute_capability = 80}},
-          .why_none = {}};
+          .why_none = {},
+          .free_bytes = {}};
 }
 
 DeviceChoice choose(std::string_view setting, const CudaSurvey& survey) {
@@ -59,13 +60,33 @@ TEST(DeviceChoice, TheProcessorNeedsNoSurvey) {
   EXPECT_EQ(choice.backend_kind("avx2"), "avx2");
 }
 
-TEST(DeviceChoice, TakesTheDeviceWithTheMostRoom) {
+TEST(DeviceChoice, TakesTheDeviceWithTheMostMemory) {
   for (const char* setting : {"auto", "cuda"}) {
     const DeviceChoice choice = choose(setting, two_devices());
-    EXPECT_EQ(choice.backend_kind("auto"), "cuda:2");
-    EXPECT_EQ(choice.reason, "on cuda:2 (A100, compute capability 8.0, 79.0 of 80.0 GB free)");
+    EXPECT_EQ(choice.backend_kind("auto"), "cuda:0");
+    EXPECT_EQ(choice.reason, "on cuda:0 (H200, compute capability 9.0, 3.0 of 140.0 GB free)");
   }
-  EXPECT_EQ(choose("cuda:0", two_devices()).backend_kind("auto"), "cuda:0");
+  EXPECT_EQ(choose("cuda:2", two_devices()).backend_kind("auto"), "cuda:2");
+}
+
+TEST(DeviceChoice, AsksOnlyTheChosenDeviceWhatIsFree) {
+  CudaSurvey survey = two_devices();
+  std::vector<int> asked;
+  survey.free_bytes = [&](int index) {
+    asked.push_back(index);
+    return 5 * kGB;
+  };
+  EXPECT_EQ(choose("cuda:2", survey).device->free_bytes, 5 * kGB);
+  EXPECT_THAT(choose("cuda:2", survey).reason, HasSubstr("5.0 of 80.0 GB free"));
+  EXPECT_THAT(asked, testing::Each(2));
+}
+
+TEST(DeviceChoice, ADeviceThatDoesNotAnswerIsLeftByAutoOnly) {
+  CudaSurvey survey = two_devices();
+  survey.free_bytes = [](int) -> std::size_t { throw DeviceError("device 0 is at fault"); };
+  EXPECT_EQ(choose("auto", survey).device, std::nullopt);
+  EXPECT_EQ(choose("auto", survey).reason, "on the processor: device 0 is at fault");
+  EXPECT_EQ(refusal("cuda", survey), "device 0 is at fault");
 }
 
 TEST(DeviceChoice, SaysWhichDevicesThereAre) {
@@ -81,7 +102,8 @@ TEST(DeviceChoice, SaysWhyThereIsNone) {
   EXPECT_THAT(choose("auto", without).reason,
               AllOf(HasSubstr("on the processor"), HasSubstr("without CUDA")));
 
-  const CudaSurvey driverless{.built = true, .devices = {}, .why_none = "there is no NVIDIA driver"};
+  const CudaSurvey driverless{
+      .built = true, .devices = {}, .why_none = "there is no NVIDIA driver", .free_bytes = {}};
   EXPECT_THAT(refusal("cuda", driverless), HasSubstr("there is no NVIDIA driver"));
   EXPECT_THAT(choose("auto", driverless).reason, HasSubstr("there is no NVIDIA driver"));
 }

@@ -18,6 +18,10 @@ class ForwardingBackend : public Backend {
     before("allocate");
     return inner_->allocate(bytes);
   }
+  std::size_t reserve(std::size_t bytes) override {
+    before("reserve");
+    return inner_->reserve(bytes);
+  }
   void upload(std::span<const std::byte> host, std::span<std::byte> device) override {
     before("upload");
     inner_->upload(host, device);
@@ -78,6 +82,26 @@ class ForwardingBackend : public Backend {
   void fill_zero(std::span<float> x) override {
     before("fill_zero");
     inner_->fill_zero(x);
+  }
+  void begin_step(std::int64_t rows) override {
+    before("begin_step");
+    inner_->begin_step(rows);
+  }
+  void end_step() override {
+    before("end_step");
+    inner_->end_step();
+  }
+  void abandon_step() noexcept override { inner_->abandon_step(); }
+  void keep_layout(std::int64_t rows) noexcept override { inner_->keep_layout(rows); }
+  int warm_up_steps() const override { return inner_->warm_up_steps(); }
+  void raise_to_difference(std::span<const float> a, std::span<const float> b,
+                           std::span<float> largest) override {
+    before("raise_to_difference");
+    inner_->raise_to_difference(a, b, largest);
+  }
+  void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) override {
+    before("argmax");
+    inner_->argmax(logits, tokens);
   }
   float max_abs_difference(std::span<const float> a, std::span<const float> b) override {
     before("max_abs_difference");
