@@ -153,7 +153,7 @@ int check(CommandLine line) {
 #ifdef CONDENSED_EMULATED_CUDA
   if (line.device == "emulated") {
     line.setting.judge_speed = false;
-    line.setting.make_backend = condensed::emulation::make_emulated_backend;
+    line.setting.make_backend = [] { return condensed::emulation::make_emulated_backend(); };
     return run_groups(line, {.device = std::nullopt, .reason = "on emulated hardware"});
   }
 #endif

@@ -16,6 +16,7 @@
 
 #include "kernels/make_backend.h"
 #include "kernels/stored_row.h"
+#include "tests/kernels/cuda_emulation/emulated_backend.h"
 
 /// What the kernels' tests feed to a backend, and how they look at what comes back.
 namespace condensed::kernels::test {
@@ -120,6 +121,9 @@ struct BackendChoice {
 
 /// Null where this processor cannot run it.
 inline std::unique_ptr<Backend> make_if_available(const BackendChoice& choice) {
+  if (choice.kind == "emulated_cuda") {
+    return emulation::make_emulated_backend();
+  }
   try {
     return make_backend(choice.kind, choice.n_threads);
   } catch (const std::invalid_argument&) {
@@ -150,7 +154,14 @@ class BackendTest : public testing::TestWithParam<BackendChoice> {
 inline auto all_backends() {
   return testing::Values(BackendChoice{"reference", 1}, BackendChoice{"avx2", 1}, BackendChoice{"avx2", 3},
                          BackendChoice{"avx512", 1}, BackendChoice{"avx512", 3},
-                         BackendChoice{"avx512vnni", 1}, BackendChoice{"avx512vnni", 3});
+                         BackendChoice{"avx512vnni", 1}, BackendChoice{"avx512vnni", 3},
+                         BackendChoice{"emulated_cuda", 1});
+}
+
+/// Whether a product of that many rows is one for cuBLAS, which takes activations of 16 bits and sums as it
+/// sees fit (docs/cuda.md).
+inline bool rounds_activations(const Backend& backend, DType weight, std::int64_t rows) {
+  return backend.name() == "cuda" && weight != DType::f32 && rows > 8;
 }
 
 constexpr DType kWeightTypes[] = {DType::f32, DType::bf16, DType::f16, DType::q8, DType::q4};

@@ -1,0 +1,156 @@
+#include "kernels/cuda/device_queue.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "kernels/cuda/capacities.h"
+#include "kernels/cuda/checked.h"
+#include "kernels/cuda/device_error.h"
+#include "kernels/cuda/launches.h"
+
+namespace condensed::kernels::cuda {
+
+namespace {
+Stream stream_of(int device) {
+  check(cudaSetDevice(device), "cudaSetDevice");
+  return make_stream();
+}
+}  // namespace
+
+DeviceQueue::DeviceQueue(int device, std::unique_ptr<Blas> blas)
+    : device_(device), stream_(stream_of(device)), blas_(std::move(blas)), parameters_(stream_.get()) {}
+
+DeviceQueue::~DeviceQueue() {
+  // What runs may use what is about to be given back; if it has failed, nothing runs.
+  static_cast<void>(cudaStreamSynchronize(stream_.get()));
+}
+
+void DeviceQueue::bind() const {
+  check(cudaSetDevice(device_), "cudaSetDevice");
+}
+
+void DeviceQueue::issue(const Command& command) {
+  if (in_step()) {
+    step_.push_back(command);
+  } else {
+    bind();
+    command.issue(command, target());
+  }
+}
+
+std::int64_t DeviceQueue::grid_rows(std::int64_t n) const {
+  return in_step() && n <= step_rows_ ? step_bucket_ : n;
+}
+
+std::int64_t DeviceQueue::grid_elements(std::int64_t n) const {
+  constexpr std::int64_t kMany = std::int64_t{1} << 20;
+  if (!in_step()) {
+    return n;
+  }
+  return n % step_rows_ == 0 ? n / step_rows_ * step_bucket_ : std::max(n, kMany);
+}
+
+Count DeviceQueue::count(std::int64_t n) {
+  if (!in_step()) {
+    return {.known = n};
+  }
+  return {.at = place(std::span<const std::int64_t>(&n, 1), 1)};
+}
+
+void DeviceQueue::make_room(std::initializer_list<std::int64_t> sizes_bytes) {
+  bind();
+  std::size_t bytes = 0;
+  for (const std::int64_t size : sizes_bytes) {
+    bytes += Parameters::rounded(static_cast<std::size_t>(size));
+  }
+  parameters_.make_room(bytes);
+}
+
+void DeviceQueue::begin_step(std::int64_t rows) {
+  assert(rows > 0 && !in_step());
+  if (broken_off_) {
+    throw DeviceError("a step", "an earlier one broke off when the device had part of it",
+                      "make the backend anew");
+  }
+  bind();
+  step_.clear();
+  issued_ = false;
+  parameters_.begin_step();
+  step_rows_ = rows;
+  step_bucket_ = row_bucket(rows);
+}
+
+/// The step's parameters, then its commands.
+std::vector<Command> DeviceQueue::with_copies() const {
+  std::vector<Command> commands;
+  for (const Parameters::Copy& copy : parameters_.copies()) {
+    commands.push_back(host_copy_command({.from = copy.from, .to = copy.to, .bytes = copy.bytes}));
+  }
+  commands.insert(commands.end(), step_.begin(), step_.end());
+  return commands;
+}
+
+void DeviceQueue::end_step() {
+  assert(in_step());
+  bind();
+  try {
+    if (!step_.empty()) {
+      graphs_.run(with_copies(), target(), issued_);
+    }
+    synchronise();
+  } catch (...) {
+    abandon_step();
+    throw;
+  }
+  step_bucket_ = 0;
+  parameters_.end_step();
+}
+
+/// What the device has of the step may still read what the next one writes over. If the wait fails, nothing
+/// runs any more.
+void DeviceQueue::abandon_step() {
+  if (issued_) {
+    broken_off_ = true;
+    static_cast<void>(cudaStreamSynchronize(stream_.get()));
+  }
+  step_.clear();
+  step_bucket_ = 0;
+  parameters_.end_step();
+}
+
+void DeviceQueue::flush() {
+  if (!in_step()) {
+    return;
+  }
+  bind();
+  for (const Command& command : with_copies()) {
+    command.issue(command, target());
+    issued_ = true;
+  }
+  synchronise();
+  step_.clear();
+  parameters_.begin_step();
+}
+
+void DeviceQueue::synchronise() {
+  check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
+  retired_.clear();
+}
+
+std::byte* Scratch::reserve_bytes(DeviceQueue& queue, std::size_t bytes) {
+  if (bytes > bytes_) {
+    queue.bind();
+    const auto wanted = static_cast<std::size_t>(rounded_capacity(static_cast<std::int64_t>(bytes)));
+    DeviceMemory larger = allocate_device(wanted);
+    if (!larger) {
+      throw DeviceError("cudaMalloc", "no room for " + bytes_in_words(wanted) + " of scratch memory",
+                        "allow fewer sessions, a smaller batch, or end what else uses the device");
+    }
+    queue.retire(std::exchange(memory_, std::move(larger)));
+    bytes_ = wanted;
+  }
+  return memory_.get();
+}
+
+}  // namespace condensed::kernels::cuda
