@@ -156,6 +156,7 @@ json::object compare_caches(engine::Model& model, const PerplexityOptions& optio
       out["window"] = compared.window.window;
     }
     json::object whole = summary(scores.losses);
+    whole["bits_per_byte"] = bits_per_byte(model, tokens, scores);
     out.insert(whole.begin(), whole.end());
     const PairedLosses paired = paired_losses(first, scores);
     const TextScores differences = difference_of(paired);

@@ -39,8 +39,10 @@ json::array table_rows(const json::object& report) {
   json::array rows;
   for (const json::value& value : report.at("caches").as_array()) {
     const json::object& cache = value.as_object();
+    const json::value& bits = cache.at("bits_per_byte");
     rows.push_back(json::array{cache.at("name"), text_of(cache.at("tokens")),
-                               formatted("%.3f", cache.at("perplexity").as_double()), ratio_text(cache)});
+                               formatted("%.3f", cache.at("perplexity").as_double()),
+                               bits.is_null() ? "" : formatted("%.4f", bits.as_double()), ratio_text(cache)});
   }
   return rows;
 }
@@ -49,12 +51,12 @@ void print_table(const json::object& report) {
   std::printf("%s, %s: %s tokens, %s weights, %s cache\n", text_of(report.at("model")).c_str(),
               text_of(report.at("text")).c_str(), text_of(report.at("tokens")).c_str(),
               text_of(report.at("weights")).c_str(), text_of(report.at("cache_dtype")).c_str());
-  std::printf("%-28s %10s %12s   %s\n", "cache", "tokens", "perplexity",
+  std::printf("%-28s %10s %12s %10s   %s\n", "cache", "tokens", "perplexity", "bits/byte",
               "over the first's, on the same tokens (95% interval)");
   for (const json::value& value : table_rows(report)) {
     const json::array& row = value.as_array();
-    std::printf("%-28s %10s %12s   %s\n", row[0].as_string().c_str(), row[1].as_string().c_str(),
-                row[2].as_string().c_str(), row[3].as_string().c_str());
+    std::printf("%-28s %10s %12s %10s   %s\n", row[0].as_string().c_str(), row[1].as_string().c_str(),
+                row[2].as_string().c_str(), row[3].as_string().c_str(), row[4].as_string().c_str());
   }
   std::fflush(stdout);
 }
@@ -85,7 +87,7 @@ json::array sections(const json::object& report) {
       "Each cache on all tokens that it scored, and beside the first cache on the tokens that both "
       "scored, since a part of the text may be easier than the whole. Intervals come from the means "
       "of 30 consecutive parts.",
-      {"cache", "tokens", "perplexity", "over the first's, on the same tokens (95% interval)"},
+      {"cache", "tokens", "perplexity", "bits/byte", "over the first's, on the same tokens (95% interval)"},
       table_rows(report)));
   out.push_back(chart_section("Along the stream",
                               "A cache that can go on for ever stays level. Recomputation is done for a "

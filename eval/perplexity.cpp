@@ -38,6 +38,7 @@ json::object compare_recomputed(engine::Model& model, const PerplexityOptions& o
          {"sinks_perplexity", std::exp(mean(std::span(paired.second).subspan(first, length)))}});
   }
   json::object out = summary(paired.first);
+  out["bits_per_byte"] = bits_per_byte(model, tokens, recomputed);
   out["sinks_nll"] = mean(paired.second);
   out["sinks_perplexity"] = std::exp(mean(paired.second));
   out["sinks_over_recomputed"] = std::exp(mean(paired.second) - mean(paired.first));
@@ -62,6 +63,7 @@ json::object score_one(engine::Model& model, const PerplexityOptions& options,
     const std::size_t every = options.every > 0 ? static_cast<std::size_t>(options.every)
                                                 : std::max<std::size_t>(1, tokens.size() / 8);
     result = summary(scores.losses);
+    result["bits_per_byte"] = bits_per_byte(model, tokens, scores);
     result["parts"] = summaries_by_position(scores, 0, [&](std::size_t begin) { return begin + every; });
   }
   report.insert(result.begin(), result.end());

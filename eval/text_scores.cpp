@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <string>
 
 #include "engine/input_error.h"
 #include "engine/sampler.h"
+#include "engine/tokenizer.h"
 #include "engine/transformer.h"
 #include "eval/progress.h"
 #include "eval/statistics.h"
@@ -106,6 +108,19 @@ PairedLosses paired_losses(const TextScores& first, const TextScores& second) {
     b += next_b ? 1 : 0;
   }
   return paired;
+}
+
+boost::json::value bits_per_byte(const engine::Model& model, std::span<const std::int32_t> tokens,
+                                 const TextScores& scores) {
+  std::size_t n_bytes = 0;
+  for (const std::size_t position : scores.positions) {
+    n_bytes += model.tokenizer->bytes(tokens[position + 1]).size();
+  }
+  if (n_bytes == 0) {
+    return nullptr;
+  }
+  const double bits = mean(scores.losses) * static_cast<double>(scores.losses.size()) / std::numbers::ln2;
+  return bits / static_cast<double>(n_bytes);
 }
 
 boost::json::object summary(std::span<const double> losses) {

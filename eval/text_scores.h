@@ -50,6 +50,12 @@ struct PairedLosses {
 };
 PairedLosses paired_losses(const TextScores& first, const TextScores& second);
 
+/// What the scored tokens' text takes, in bits for each of its bytes: unlike perplexity comparable between
+/// tokenizers. tokens: those that were scored from, with the first. The model has a tokenizer. Null if the
+/// text has no bytes.
+boost::json::value bits_per_byte(const engine::Model& model, std::span<const std::int32_t> tokens,
+                                 const TextScores& scores);
+
 /// tokens, nll, perplexity. losses: at least one.
 boost::json::object summary(std::span<const double> losses);
 

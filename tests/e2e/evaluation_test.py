@@ -78,6 +78,16 @@ class Compare(EvalTest):
         self.assertEqual(caches["window-only"]["growing_parts"][:2], caches["dense"]["growing_parts"][:2])
         self.assertNotIn("against_first", caches["sinks"])
 
+    def test_bits_are_those_of_the_text(self):
+        report = self.perplexity("--window", 60, "--compare", "sinks,dense-recompute", "--segments", 2)
+        cache = report["caches"][0]
+        n_bytes = cache["nll"] * cache["tokens"] / math.log(2) / cache["bits_per_byte"]
+        # The stream's first token may begin with a space that is not in the file.
+        self.assertIn(round(n_bytes), (len(TEXT.encode()), len(TEXT.encode()) + 1))
+        self.assertAlmostEqual(n_bytes, round(n_bytes), places=3)
+        self.assertEqual(cache["bits_per_byte"], self.perplexity("--sinks", 4, "--window", 60)["bits_per_byte"])
+        self.assertGreater(report["caches"][1]["bits_per_byte"], 0)
+
     def test_sinks_are_compared_in_caches_of_one_size(self):
         report = self.perplexity("--sinks", "0,1,4", "--window", 60)
         self.assertEqual(report["capacity"], 64)
@@ -98,7 +108,7 @@ class Compare(EvalTest):
                     "--html", page_path, "--json", json_path).stdout
         report = json.loads(json_path.read_text())
         for cache in report["caches"]:
-            self.assertRegex(table, re.escape(cache["name"]) + rf" +{cache['tokens']} +{cache['perplexity']:.3f}")
+            self.assertRegex(table, re.escape(cache["name"]) + rf" +{cache['tokens']} +{cache['perplexity']:.3f} +{cache['bits_per_byte']:.4f}")
         charts = charts_of(page_of(page_path))
         for chart, parts in (("along-the-stream", "parts"), ("from-the-beginning", "growing_parts")):
             drawn = {series["name"]: [y for _, y in series["points"]] for series in charts[chart]["series"]}
