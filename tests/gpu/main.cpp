@@ -136,16 +136,13 @@ JsonObject heading(const CommandLine& line, const kernels::DeviceChoice& choice)
 /// Runs the chosen groups on what setting.make_backend makes.
 int run_groups(const CommandLine& line, const kernels::DeviceChoice& choice) {
   std::cout << "checking " << line.device << ", " << choice.reason << std::endl;
-  Report report(heading(line, choice));
+  Report report(heading(line, choice), line.json);
   for (const Group& group : kGroups) {
     if (line.only.empty() || line.only.contains(group.name)) {
       group.run(line.setting, report);
     }
   }
   report.print_summary();
-  if (!line.json.empty()) {
-    report.write(line.json);
-  }
   return report.n_failed() == 0 ? 0 : kFailed;
 }
 

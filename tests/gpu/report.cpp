@@ -44,23 +44,26 @@ void Report::run(const std::string& name, const std::function<Finding()>& check)
                                           {"detail", finding.detail},
                                           {"seconds", seconds},
                                           {"figures", std::move(finding.figures)}});
+  if (!file_.empty()) {
+    write();
+  }
 }
 
 void Report::print_summary() const {
   std::printf("%d passed, %d failed, %d skipped\n", n_passed_, n_failed_, n_skipped_);
 }
 
-void Report::write(const std::filesystem::path& file) const {
+void Report::write() const {
   engine::JsonObject json = json_;
   json.set("checks", checks_);
   json.set("passed", n_passed_);
   json.set("failed", n_failed_);
   json.set("skipped", n_skipped_);
-  std::ofstream out(file, std::ios::trunc);
+  std::ofstream out(file_, std::ios::trunc);
   out << engine::JsonValue(json).text() << "\n";
   out.close();
   if (!out) {
-    throw engine::InputError(file.string() + ": cannot be written");
+    throw engine::InputError(file_.string() + ": cannot be written");
   }
 }
 

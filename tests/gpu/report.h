@@ -26,23 +26,26 @@ inline Outcome outcome_if(bool holds) {
   return holds ? Outcome::passed : Outcome::failed;
 }
 
-/// Runs checks one after another, prints a line for each as it ends, and keeps what they found.
+/// Runs checks one after another, prints a line for each as it ends, and keeps what they found: in a file
+/// after each, since a fault of a device may end the process.
 class Report {
  public:
-  /// heading: facts about the run, which the JSON begins with.
-  explicit Report(engine::JsonObject heading) : json_(std::move(heading)) {}
+  /// heading: facts about the run, which the JSON begins with. file: for the JSON; empty: none.
+  Report(engine::JsonObject heading, std::filesystem::path file)
+      : json_(std::move(heading)), file_(std::move(file)) {}
 
-  /// What the check throws is a failure.
+  /// What the check throws is a failure. Throws engine::InputError when the file cannot be written.
   void run(const std::string& name, const std::function<Finding()>& check);
 
   int n_failed() const { return n_failed_; }
   /// Prints how many checks passed, failed and were skipped.
   void print_summary() const;
-  /// Throws engine::InputError when it cannot be written.
-  void write(const std::filesystem::path& file) const;
 
  private:
+  void write() const;
+
   engine::JsonObject json_;
+  std::filesystem::path file_;
   engine::JsonArray checks_;
   int n_passed_ = 0;
   int n_failed_ = 0;
