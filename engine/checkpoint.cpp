@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <set>
-#include <sstream>
 
+#include "engine/file_text.h"
 #include "engine/input_error.h"
 #include "engine/json_value.h"
 #include "kernels/stored_row.h"
@@ -19,11 +18,8 @@ constexpr const char* kIndexFile = "model.safetensors.index.json";
 
 /// model.safetensors.index.json: tensor → the shard it is in.
 std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
   const std::string expected = path.string() + ": expected a JSON object with a weight_map object";
-  const JsonObject index = parse_json_object(text.str(), expected);
+  const JsonObject index = parse_json_object(file_text(path), expected);
   const JsonValue* weight_map = index.find("weight_map");
   if (weight_map == nullptr || weight_map->if_object() == nullptr) {
     throw InputError(expected);

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <numbers>
 #include <sstream>
 #include <string_view>
 
+#include "engine/file_text.h"
 #include "engine/input_error.h"
 
 namespace condensed::engine {
@@ -101,14 +101,8 @@ class ConfigObject {
 };
 
 JsonObject parse_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    throw InputError(path.string() +
-                     ": cannot be read; a model folder in the Hugging Face layout has a config.json");
-  }
-  return parse_json_object(text.str(), path.string() + ": expected a JSON object");
+  const std::string text = file_text(path, "; a model folder in the Hugging Face layout has a config.json");
+  return parse_json_object(text, path.string() + ": expected a JSON object");
 }
 
 std::vector<LayerType> parse_layer_types(const ConfigObject& config, int n_layers) {

@@ -1,10 +1,9 @@
 #include "engine/tokenizer.h"
 
 #include <algorithm>
-#include <fstream>
 #include <sentencepiece_processor.h>
-#include <sstream>
 
+#include "engine/file_text.h"
 #include "engine/input_error.h"
 #include "engine/sentencepiece_file.h"
 
@@ -66,13 +65,7 @@ struct Tokenizer::Processors {
 
 Tokenizer::Tokenizer(const std::filesystem::path& model_file, int vocab_size)
     : processors_(std::make_unique<Processors>()) {
-  std::ifstream file(model_file, std::ios::binary);
-  std::stringstream content;
-  content << file.rdbuf();
-  if (!file) {
-    throw InputError(model_file.string() + ": cannot be read");
-  }
-  std::string serialised = content.str();
+  std::string serialised = file_text(model_file);
   const SpaceRules spaces = check_sentencepiece_model(model_file.string(), serialised);
   if (spaces.remove_extra_whitespaces) {
     leading_space_ = LeadingSpace::dropped;

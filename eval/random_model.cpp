@@ -1,9 +1,9 @@
 #include "eval/random_model.h"
 
-#include <fstream>
-#include <sstream>
+#include <filesystem>
 #include <utility>
 
+#include "engine/file_text.h"
 #include "engine/input_error.h"
 #include "engine/json_value.h"
 #include "engine/layer_plan.h"
@@ -40,15 +40,12 @@ engine::JsonObject config_of(const std::string& shape) {
               {"rms_norm_eps", 1e-5}};
     }
   }
-  std::ifstream file(shape);
-  std::stringstream text;
-  text << file.rdbuf();
   const std::string expected =
       "random shape \"" + shape + "\": expected tinyllama, llama-7b, llama-30b or the path of a config.json";
-  if (!file) {
+  if (!std::filesystem::exists(shape)) {
     throw InputError(expected);
   }
-  return engine::parse_json_object(text.str(), expected);
+  return engine::parse_json_object(engine::file_text(shape), expected);
 }
 
 }  // namespace

@@ -1,11 +1,10 @@
 #include "eval/token_source.h"
 
-#include <fstream>
-#include <sstream>
 #include <string>
 
 #include <boost/json.hpp>
 
+#include "engine/file_text.h"
 #include "engine/input_error.h"
 #include "engine/tokenizer.h"
 #include "engine/utf8.h"
@@ -19,16 +18,6 @@ using engine::InputError;
 
 // Text tokenised at a time: large texts need not be tokenised beyond max_tokens.
 constexpr std::size_t kPieceBytes = 1U << 16;
-
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    throw InputError(path.string() + ": cannot be read");
-  }
-  return text.str();
-}
 
 std::optional<std::int64_t> optional_number(const std::filesystem::path& path, const json::object& object,
                                             std::string_view key) {
@@ -47,7 +36,7 @@ std::optional<std::int64_t> optional_number(const std::filesystem::path& path, c
 
 TokenFile read_token_file(const std::filesystem::path& path, int vocab_size) {
   boost::system::error_code error;
-  const json::value file = json::parse(read_file(path), error);
+  const json::value file = json::parse(engine::file_text(path), error);
   TokenFile out;
   const json::value* tokens = nullptr;
   if (!error && file.is_object()) {
@@ -78,7 +67,7 @@ std::vector<std::int32_t> read_text_tokens(const engine::Model& model, const std
   if (!model.tokenizer) {
     throw InputError(model.name + ": has no tokenizer.model, which reading a text needs");
   }
-  const std::string text = read_file(path);
+  const std::string text = engine::file_text(path);
   if (!engine::is_valid_utf8(text)) {
     throw InputError(path.string() + ": is not valid UTF-8");
   }

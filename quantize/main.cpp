@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include <boost/json.hpp>
 
 #include "engine/checkpoint.h"
+#include "engine/file_text.h"
 #include "engine/host_pages.h"
 #include "engine/input_error.h"
 #include "engine/layer_plan.h"
@@ -77,18 +77,8 @@ class Quantiser final : public engine::WeightSource {
   std::vector<engine::TensorView> tensors_;
 };
 
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream content;
-  content << file.rdbuf();
-  if (!file) {
-    throw InputError(path.string() + ": cannot be read: " + std::strerror(errno));
-  }
-  return content.str();
-}
-
 void write_config(const fs::path& from, const fs::path& to, const engine::WeightFormat& format) {
-  json::object config = json::parse(read_file(from)).as_object();
+  json::object config = json::parse(engine::file_text(from)).as_object();
   config["quantization_config"] = {{"quant_method", "condensed"},
                                    {"layers", std::string(name_of(format.layers))},
                                    {"embedding", std::string(name_of(format.embedding))}};

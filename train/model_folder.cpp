@@ -1,12 +1,9 @@
 #include "train/model_folder.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 #include <utility>
 #include <vector>
 
+#include "engine/file_text.h"
 #include "engine/input_error.h"
 #include "engine/json_value.h"
 #include "engine/safetensors.h"
@@ -19,13 +16,8 @@ namespace json = boost::json;
 using engine::InputError;
 
 json::object read_json_object(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::stringstream content;
-  if (!fs::is_regular_file(file) || !(content << in.rdbuf())) {
-    throw InputError(file.string() + ": cannot be read: " + std::strerror(errno));
-  }
   json::error_code error;
-  const json::value parsed = json::parse(content.str(), error);
+  const json::value parsed = json::parse(engine::file_text(file), error);
   if (error || !parsed.is_object()) {
     throw InputError(file.string() + ": is no JSON object" + (error ? ": " + error.message() : ""));
   }

@@ -1,12 +1,9 @@
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <iostream>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "engine/file_text.h"
 #include "engine/input_error.h"
 #include "engine/tokenizer.h"
 #include "engine/utf8.h"
@@ -24,16 +21,11 @@ namespace {
 constexpr std::size_t kPieceBytes = 1U << 16;  // encoded at a time
 
 std::string read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream content;
-  // Of an empty file nothing is inserted, which counts as a failure, too.
-  if (!fs::is_regular_file(path) || (!(content << file.rdbuf()) && fs::file_size(path) > 0)) {
-    throw InputError(path.string() + ": cannot be read: " + std::strerror(errno));
-  }
-  if (!engine::is_valid_utf8(content.view())) {
+  std::string text = engine::file_text(path);
+  if (!engine::is_valid_utf8(text)) {
     throw InputError(path.string() + ": is not valid UTF-8; convert it first, with iconv for example");
   }
-  return std::move(content).str();
+  return text;
 }
 
 }  // namespace
