@@ -5,67 +5,80 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/device_choice.h"
 #include "kernels/reference/reference_backend.h"
 
 #ifdef CONDENSED_CUDA
 #include "kernels/cuda/cuda_backend.h"
 #endif
-#ifdef CONDENSED_X86
-#include "kernels/cpu/cpu_backend.h"
+#ifdef CONDENSED_NEONDOT
+#include <sys/auxv.h>
 #endif
 
 namespace condensed::kernels {
 
 namespace {
 
-bool runs_avx2() {
+// Null where they are not compiled or this processor cannot run them.
+
+const SimdKernels* avx2_kernels() {
 #ifdef CONDENSED_X86
   // Every processor that has AVX2 has F16C, which not every compiler can ask for.
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    return &avx2::simd_kernels();
+  }
+#endif
+  return nullptr;
+}
+
+const SimdKernels* avx512_kernels() {
+#ifdef CONDENSED_X86
+  if (avx2_kernels() != nullptr && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+    return &avx512::simd_kernels();
+  }
+#endif
+  return nullptr;
+}
+
+const SimdKernels* avx512vnni_kernels() {
+#ifdef CONDENSED_X86
+  if (avx512_kernels() != nullptr && __builtin_cpu_supports("avx512vnni")) {
+    return &avx512vnni::simd_kernels();
+  }
+#endif
+  return nullptr;
+}
+
+const SimdKernels* neon_kernels() {
+#ifdef CONDENSED_NEON
+  return &neon::simd_kernels();  // which every AArch64 processor has
 #else
-  return false;
+  return nullptr;
 #endif
 }
 
-bool runs_avx512() {
-#ifdef CONDENSED_X86
-  return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-#else
-  return false;
+const SimdKernels* neondot_kernels() {
+#ifdef CONDENSED_NEONDOT
+  if ((::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) {
+    return &neondot::simd_kernels();
+  }
 #endif
-}
-
-bool runs_avx512vnni() {
-#ifdef CONDENSED_X86
-  return runs_avx512() && __builtin_cpu_supports("avx512vnni");
-#else
-  return false;
-#endif
+  return nullptr;
 }
 
 struct VectorKind {
   std::string_view name;
   std::string_view needs;
-  bool (*runs)();
+  const SimdKernels* (*kernels)();
 };
-// The best first.
-constexpr VectorKind kVectorKinds[] = {{"avx512vnni", "AVX-512 F, DQ, BW, VL and VNNI", runs_avx512vnni},
-                                       {"avx512", "AVX-512 F, DQ, BW and VL", runs_avx512},
-                                       {"avx2", "AVX2, FMA and F16C", runs_avx2}};
-
-std::unique_ptr<Backend> make_cpu_backend([[maybe_unused]] std::string_view kind,
-                                          [[maybe_unused]] int n_threads) {
-#ifdef CONDENSED_X86
-  const SimdKernels& simd = kind == "avx512vnni" ? avx512vnni::simd_kernels()
-                            : kind == "avx512"   ? avx512::simd_kernels()
-                                                 : avx2::simd_kernels();
-  return std::make_unique<CpuBackend>(simd, n_threads);
-#else
-  return nullptr;
-#endif
-}
+// Of each architecture the best first.
+constexpr VectorKind kVectorKinds[] = {{"avx512vnni", "AVX-512 F, DQ, BW, VL and VNNI", avx512vnni_kernels},
+                                       {"avx512", "AVX-512 F, DQ, BW and VL", avx512_kernels},
+                                       {"avx2", "AVX2, FMA and F16C", avx2_kernels},
+                                       {"neondot", "AArch64's NEON and its dot products", neondot_kernels},
+                                       {"neon", "AArch64's NEON", neon_kernels}};
 
 std::unique_ptr<Backend> make_device_backend([[maybe_unused]] const CudaDevice& device) {
 #ifdef CONDENSED_CUDA
@@ -86,8 +99,8 @@ std::unique_ptr<Backend> make_backend(std::string_view kind, int n_threads) {
     return make_device_backend(*choose_device(*setting, survey_cuda()).device);
   }
   if (kind == "auto") {
-    const auto* best =
-        std::ranges::find_if(kVectorKinds, [](const VectorKind& vector) { return vector.runs(); });
+    const auto* best = std::ranges::find_if(
+        kVectorKinds, [](const VectorKind& vector) { return vector.kernels() != nullptr; });
     kind = best == std::end(kVectorKinds) ? "reference" : best->name;
   }
   if (kind == "reference") {
@@ -95,16 +108,17 @@ std::unique_ptr<Backend> make_backend(std::string_view kind, int n_threads) {
   }
   const auto* chosen = std::ranges::find(kVectorKinds, kind, &VectorKind::name);
   if (chosen == std::end(kVectorKinds)) {
-    throw std::invalid_argument(
-        "unknown backend \"" + std::string(kind) +
-        "\": expected \"auto\", \"avx512vnni\", \"avx512\", \"avx2\", \"reference\", \"cuda\" or \"cuda:N\"");
+    throw std::invalid_argument("unknown backend \"" + std::string(kind) +
+                                "\": expected \"auto\", \"avx512vnni\", \"avx512\", \"avx2\", \"neondot\", "
+                                "\"neon\", \"reference\", \"cuda\" or \"cuda:N\"");
   }
-  if (!chosen->runs()) {
+  const SimdKernels* kernels = chosen->kernels();
+  if (kernels == nullptr) {
     throw std::invalid_argument("backend \"" + std::string(kind) + "\" needs a processor with " +
                                 std::string(chosen->needs) +
                                 ", which this one lacks; use \"auto\" or \"reference\"");
   }
-  return make_cpu_backend(kind, n_threads);
+  return std::make_unique<CpuBackend>(*kernels, n_threads);
 }
 
 }  // namespace condensed::kernels

@@ -4,7 +4,6 @@
 #include <cassert>
 #include <type_traits>
 
-#include "kernels/cpu/avx2_kernels.h"
 #include "kernels/stored_row.h"
 
 namespace condensed::kernels {
@@ -63,7 +62,7 @@ void CpuBackend::rms_norm(std::span<const double> x, std::span<const float> weig
   team_.run(static_cast<std::int64_t>(x.size()) / cols, range_size(cols),
             [&](int, std::int64_t begin, std::int64_t end) {
               for (std::int64_t r = begin; r < end; ++r) {
-                avx2::rms_norm(x.data() + r * cols, weight.data(), cols, epsilon, out.data() + r * cols);
+                simd_.rms_norm(x.data() + r * cols, weight.data(), cols, epsilon, out.data() + r * cols);
               }
             });
 }
@@ -81,7 +80,11 @@ void CpuBackend::multiply(const Product& product, Out* out) const {
   constexpr bool kAdd = std::is_same_v<Out, double>;
   const DType dtype = product.weight.dtype;
   if (dtype == DType::f32) {
-    avx2::multiply_f32(product, out);
+    if constexpr (kAdd) {
+      simd_.multiply_add_f32(product, out);
+    } else {
+      simd_.multiply_f32(product, out);
+    }
   } else if (is_quantised(dtype)) {
     if constexpr (kAdd) {
       simd_.multiply_add_quantised(product, out);
@@ -107,7 +110,7 @@ Activations CpuBackend::quantise(const MatrixView& weight, std::span<const float
   activation_scales_.resize(static_cast<std::size_t>(rows * scale_stride));
   team_.run(rows, range_size(4 * weight.cols), [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      avx2::quantise_activations(x.data() + r * weight.cols, weight.cols, group,
+      simd_.quantise_activations(x.data() + r * weight.cols, weight.cols, weight.dtype,
                                  activation_integers_.data() + r * integer_stride, integer_stride,
                                  activation_scales_.data() + r * scale_stride);
     }
@@ -145,7 +148,7 @@ void CpuBackend::rotate(std::span<const float> x, std::span<const float> angles,
   team_.run(rows, range_size(row_size), [&](int, std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       for (std::int64_t at = r * row_size; at < (r + 1) * row_size; at += head_dim) {
-        avx2::rotate(x.data() + at, angles.data() + r * head_dim, head_dim, out.data() + at);
+        simd_.rotate(x.data() + at, angles.data() + r * head_dim, head_dim, out.data() + at);
       }
     }
   });
@@ -214,7 +217,7 @@ void CpuBackend::swiglu(const Matrix& gate, const Matrix& up, std::span<const fl
     product.weight = up_view;
     multiply(product, ups);
     for (std::int64_t r = 0; r < rows; ++r) {
-      avx2::swiglu(gates + r * n, ups + r * n, n, out.data() + r * outputs + begin);
+      simd_.swiglu(gates + r * n, ups + r * n, n, out.data() + r * outputs + begin);
     }
   };
   team_.run(outputs, range, [&](int thread, std::int64_t begin, std::int64_t end) {

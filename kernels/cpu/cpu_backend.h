@@ -11,7 +11,7 @@
 
 namespace condensed::kernels {
 
-/// The vector kernels on a team of threads. Needs a processor with AVX2, FMA and F16C, and what `simd` needs.
+/// The vector kernels on a team of threads. Needs a processor that runs `simd`.
 /// A number never depends on how many threads there are: work is split between results, no sum is.
 class CpuBackend final : public HostBackend {
  public:

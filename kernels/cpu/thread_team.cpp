@@ -17,6 +17,8 @@ constexpr int kSpins = 1000;
 void pause_processor() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb");  // waits about as long; "yield" does nothing on most processors
 #endif
 }
 

@@ -19,7 +19,7 @@ MAY_INCLUDE = {
 }
 MAX_LINES = 700
 # The standard library's, the system's, and those that come with compilers for processors and for CUDA.
-PLATFORM_HEADERS = r"^(\w+|sys/.*|(fcntl|unistd|pthread|sched|immintrin|dlfcn|cuda\w*|cublas\w*|nv\w+)\.h)$"
+PLATFORM_HEADERS = r"^(\w+|sys/.*|(fcntl|unistd|pthread|sched|immintrin|arm_neon|dlfcn|cuda\w*|cublas\w*|nv\w+)\.h)$"
 
 
 def sources(*folders):

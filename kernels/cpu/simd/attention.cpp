@@ -1,6 +1,6 @@
 // Attention of the query heads that share a key-value head, over runs of cached tokens.
 
-#include "kernels/cpu/exp_lanes.h"
+#include "kernels/cpu/simd/exp_lanes.h"
 #include "kernels/cpu/simd/kernels.h"
 #include "kernels/cpu/simd/lanes.h"
 
@@ -46,8 +46,7 @@ class GroupState {
 };
 
 void stage_queries(const AttentionGroup& heads, const float* queries, std::int64_t padded, float* out) {
-  const __m128 root = _mm_sqrt_ss(_mm_set_ss(static_cast<float>(heads.head_dim)));
-  const float scale = _mm_cvtss_f32(_mm_div_ss(_mm_set_ss(1.0F), root));
+  const float scale = 1.0F / square_root(static_cast<float>(heads.head_dim));
   for (std::int64_t g = 0; g < heads.group; ++g) {
     for (std::int64_t d = 0; d < padded; d += kPartLanes) {
       const Part query = load_first(queries + g * heads.head_dim + d, heads.head_dim - d);
@@ -116,7 +115,7 @@ void stage_rows(const std::byte* row, std::int64_t stride_bytes, std::int64_t n_
   for (std::int64_t t = 0; t < n_rows; ++t) {
     // Keys and values take turns: the next tile of these is asked for while the other is looked at.
     for (std::int64_t line = 0; line < row_bytes(dtype, n); line += 64) {
-      _mm_prefetch(row + (t + kTile) * stride_bytes + line, _MM_HINT_T0);
+      __builtin_prefetch(row + (t + kTile) * stride_bytes + line);
     }
     stage_row<dtype>(row + t * stride_bytes, n, out + t * padded);
   }
@@ -195,8 +194,8 @@ void score(const float* queries, std::int64_t padded, Rows keys, std::int64_t n_
     }
 #pragma GCC unroll 4
     for (int h = 0; h < n_heads; ++h) {
-      _mm_store_ps(scores + h * kTile + t, sum_lanes(folded(totals[h][0]), folded(totals[h][1]),
-                                                     folded(totals[h][2]), folded(totals[h][3])));
+      store_sums(scores + h * kTile + t, folded(totals[h][0]), folded(totals[h][1]), folded(totals[h][2]),
+                 folded(totals[h][3]));
     }
   }
 }
@@ -204,31 +203,25 @@ void score(const float* queries, std::int64_t padded, Rows keys, std::int64_t n_
 // scores → e^(score - highest), after raising the head's highest score to the tile's.
 void GroupState::softmax(std::int64_t head, std::int64_t n) {
   float* scores = scores_ + head * kTile;
-  const __m256 lowest = _mm256_set1_ps(-__builtin_inff());
+  constexpr float kLowest = -__builtin_inff();
   for (std::int64_t t = n; t < (n + 7) / 8 * 8; ++t) {
-    scores[t] = -__builtin_inff();
+    scores[t] = kLowest;
   }
-  __m256 tile_highest = lowest;
+  Eight tile_highest = eight_of(kLowest);
   for (std::int64_t t = 0; t < n; t += 8) {
-    tile_highest = _mm256_max_ps(tile_highest, _mm256_load_ps(scores + t));
+    tile_highest = max(tile_highest, load_eight(scores + t));
   }
-  tile_highest = _mm256_max_ps(tile_highest, _mm256_permute2f128_ps(tile_highest, tile_highest, 1));
-  tile_highest = _mm256_max_ps(tile_highest, _mm256_permute_ps(tile_highest, 0x4e));
-  tile_highest = _mm256_max_ps(tile_highest, _mm256_permute_ps(tile_highest, 0xb1));
-
-  const __m256 old_highest = _mm256_set1_ps(highest_[head]);
-  const __m256 highest = _mm256_max_ps(old_highest, tile_highest);
-  const __m256 correction = exp_lanes(_mm256_sub_ps(old_highest, highest));
-  __m256 total = _mm256_setzero_ps();
+  const Eight old_highest = eight_of(highest_[head]);
+  const Eight highest = max(old_highest, eight_of(largest(tile_highest)));
+  const float factor = first(exp_lanes(subtract(old_highest, highest)));
+  Eight total = eight_of(0.0F);
   for (std::int64_t t = 0; t < n; t += 8) {
-    const __m256 weight = exp_lanes(_mm256_sub_ps(_mm256_load_ps(scores + t), highest));
-    _mm256_store_ps(scores + t, weight);
-    total = _mm256_add_ps(total, weight);
+    const Eight weight = exp_lanes(subtract(load_eight(scores + t), highest));
+    store(scores + t, weight);
+    total = add(total, weight);
   }
-  totals_[head] =
-      totals_[head] * _mm256_cvtss_f32(correction) + _mm_cvtss_f32(sum_lanes(total, total, total, total));
-  highest_[head] = _mm256_cvtss_f32(highest);
-  const float factor = _mm256_cvtss_f32(correction);
+  totals_[head] = totals_[head] * factor + sum(total);
+  highest_[head] = first(highest);
   for (std::int64_t d = 0; d < padded_; d += kPartLanes) {
     float* sum = sums_ + head * padded_ + d;
     store(sum, multiply(load(sum), broadcast(&factor)));

@@ -35,8 +35,8 @@ class Tile {
     for (; c + kStep <= cols_; c += kStep) {
 #pragma GCC unroll 4
       for (int o = 0; o < n_outputs; ++o) {
-        _mm_prefetch(weights_[o] + 2 * c + kPrefetchBytes, _MM_HINT_T0);
-        _mm_prefetch(weights_[o] + 2 * c + kPrefetchBytes + 64, _MM_HINT_T0);
+        __builtin_prefetch(weights_[o] + 2 * c + kPrefetchBytes);
+        __builtin_prefetch(weights_[o] + 2 * c + kPrefetchBytes + 64);
       }
 #pragma GCC unroll 4
       for (int i = 0; i < kStep / kLanes; ++i) {

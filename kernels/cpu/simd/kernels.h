@@ -9,7 +9,8 @@
 namespace condensed::kernels {
 
 /// Rows of activations as 16-bit integers in [-32767, 32767] with a scale for every group of a quantised
-/// format: element c is integers[c] · scales[c / group], good to 2^-16 of the group's largest.
+/// format: element c is integer c · scales[c / group], good to 2^-16 of the group's largest. Within a group
+/// integers lie in an order of the instruction set's own.
 struct Activations {
   const std::int16_t* integers = nullptr;  // [rows, integer_stride], zeros after the last column
   std::int64_t integer_stride = 0;         // a multiple of the group
@@ -43,16 +44,30 @@ struct AttentionGroup {
 
 constexpr std::int64_t kAttentionTile = 32;  // tokens looked at together
 
-/// Of one instruction set. A product goes to out[r · out_stride + o - begin], which it becomes (float) or is
-/// added to (double). Sums are float32, sixteen lanes of them, in an order that follows from weight.cols
-/// alone and is the same in every set.
+/// Of one instruction set; called for one thread and range. A product goes to
+/// out[r · out_stride + o - begin], which it becomes (float) or is added to (double).
+///
+/// Every sum has one order that follows from its length alone and is the same in every set: with f32 weights
+/// eight lanes of float64, with others sixteen of float32. Lane l adds elements l, l + 8 (l + 16), …, absent
+/// ones counting as zero; then lanes are added pairwise.
 struct SimdKernels {
   const char* name;
+  void (*multiply_f32)(const Product& product, float* out);  // summed in float64
+  void (*multiply_add_f32)(const Product& product, double* out);
   void (*multiply_half)(const Product& product, float* out);  // bf16 and f16 weights
   void (*multiply_add_half)(const Product& product, double* out);
   void (*multiply_quantised)(const Product& product, float* out);  // q8 and q4 weights
   void (*multiply_add_quantised)(const Product& product, double* out);
+  /// One row of Activations for q8 or q4 weights: integers: [padded_cols], scales: [padded_cols / group].
+  void (*quantise_activations)(const float* x, std::int64_t cols, DType weights, std::int16_t* integers,
+                               std::int64_t padded_cols, float* scales);
   void (*attend)(const AttentionGroup& heads, float* scratch);  // see AttentionGroup
+  /// out = x / sqrt(mean(x²) + epsilon) · weight; all [n].
+  void (*rms_norm)(const double* x, const float* weight, std::int64_t n, float epsilon, float* out);
+  /// One head: x, out: [head_dim], may be the same. angles: head_dim/2 cosines, then as many sines.
+  void (*rotate)(const float* x, const float* angles, std::int64_t head_dim, float* out);
+  /// out = gate · sigmoid(gate) · up; [n].
+  void (*swiglu)(const double* gate, const double* up, std::int64_t n, float* out);
 };
 
 namespace avx2 {
@@ -62,6 +77,12 @@ namespace avx512 {
 const SimdKernels& simd_kernels();
 }
 namespace avx512vnni {
+const SimdKernels& simd_kernels();
+}
+namespace neon {
+const SimdKernels& simd_kernels();
+}
+namespace neondot {
 const SimdKernels& simd_kernels();
 }
 

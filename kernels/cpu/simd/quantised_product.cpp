@@ -61,15 +61,18 @@ class WeightRow {
   // The scale of the current group.
   [[gnu::always_inline]] float scale() const { return scale_; }
 
+  // The numbers of the current group.
+  [[gnu::always_inline]] const std::byte* numbers() const { return at_; }
+
   // Part p of chunk c of the current group.
-  [[gnu::always_inline]] Ints part(int c, int p) const {
+  [[gnu::always_inline]] Words part(int c, int p) const {
     if constexpr (dtype == DType::q8) {
       return widen_i8(at_ + c * kChunk + p * kPartInts);
     } else {
       static_assert(kQ4FactorGroup == kChunk);
       constexpr int kChunksInBlock = kQ4Block / kChunk;
-      const Ints words = load_ints(at_ + c / kChunksInBlock * (kQ4Block / 2) + p * kPartInts * 2);
-      return multiply_ints(nibbles(words, c % kChunksInBlock), broadcast_ints(&factor_[c]));
+      const Words words = load_words(at_ + c / kChunksInBlock * (kQ4Block / 2) + p * kPartInts * 2);
+      return multiply_words(nibbles(words, c % kChunksInBlock), broadcast_words(&factor_[c]));
     }
   }
 
@@ -77,7 +80,7 @@ class WeightRow {
   [[gnu::always_inline]] void prefetch() const {
 #pragma GCC unroll 4
     for (int line = 0; line < F::kNumberBytes / 64; ++line) {
-      _mm_prefetch(at_ + kPrefetchBytes + line * 64, _MM_HINT_T0);
+      __builtin_prefetch(at_ + kPrefetchBytes + line * 64);
     }
   }
 
@@ -142,6 +145,34 @@ class Tile {
   }
 
  private:
+  // The exact products of the current group of output o with the rows at x.
+  template <int p_begin, int p_end>
+  [[gnu::always_inline]] void multiply_group(int o, const std::int16_t* x,
+                                             Ints (&products)[n_rows][p_end - p_begin]) {
+#ifdef __ARM_FEATURE_DOTPROD
+    if constexpr (dtype == DType::q8) {
+#pragma GCC unroll 2
+      for (int p = p_begin; p < p_end; ++p) {
+        multiply_bytes(weights_[o].numbers(), x, x_.integer_stride, p, products, p - p_begin);
+      }
+      return;
+    }
+#endif
+#pragma GCC unroll 8
+    for (int c = 0; c < F::kChunks; ++c) {
+#pragma GCC unroll 2
+      for (int p = p_begin; p < p_end; ++p) {
+        const Words weight = weights_[o].part(c, p);
+#pragma GCC unroll 8
+        for (int r = 0; r < n_rows; ++r) {
+          const Words row = load_activations(x + r * x_.integer_stride + c * kChunk + p * kPartInts);
+          Ints& sum = products[r][p - p_begin];
+          sum = c == 0 ? multiply_pairs(row, weight) : add_pairs(sum, row, weight);
+        }
+      }
+    }
+  }
+
   template <int p_begin, int p_end>
   [[gnu::always_inline]] void add_group(std::int64_t g, int o,
                                         Part (&sums)[n_rows][n_outputs][p_end - p_begin]) {
@@ -149,19 +180,7 @@ class Tile {
     // Activations come from the cache for every output anew: kept, they would take the registers of the sums.
     __asm__("" : "+r"(x));
     Ints products[n_rows][p_end - p_begin];
-#pragma GCC unroll 8
-    for (int c = 0; c < F::kChunks; ++c) {
-#pragma GCC unroll 2
-      for (int p = p_begin; p < p_end; ++p) {
-        const Ints weight = weights_[o].part(c, p);
-#pragma GCC unroll 8
-        for (int r = 0; r < n_rows; ++r) {
-          const Ints row = load_ints(x + r * x_.integer_stride + c * kChunk + p * kPartInts);
-          Ints& sum = products[r][p - p_begin];
-          sum = c == 0 ? multiply_pairs(row, weight) : add_pairs(sum, row, weight);
-        }
-      }
-    }
+    multiply_group<p_begin, p_end>(o, x, products);
 #pragma GCC unroll 8
     for (int r = 0; r < n_rows; ++r) {
       const float scale = x_.scales[r * x_.scale_stride + g] * weights_[o].scale();

@@ -1,31 +1,20 @@
-#include <immintrin.h>
+// Products with f32 weights, summed in float64: who keeps weights in 32 bits wants the digits, and the memory
+// is the limit all the same. Nothing is won in registers of more than eight lanes.
 
-#include "kernels/cpu/avx2_kernels.h"
-#include "kernels/cpu/avx2_vector.h"
+#include "kernels/cpu/simd/eight.h"
+#include "kernels/cpu/simd/kernels.h"
 
-namespace condensed::kernels::avx2 {
+namespace condensed::kernels::CONDENSED_SIMD {
 
 namespace {
 
+constexpr std::int64_t kColumns = 8;
+
 // Lane l of two 4-lane accumulators adds elements l, l + 8, … and l + 4, l + 12, …
 struct Sum {
-  __m256d low;
-  __m256d high;
+  FourDoubles low;
+  FourDoubles high;
 };
-
-[[gnu::always_inline]] inline __m256d low_half(__m256 x) {
-  return _mm256_cvtps_pd(_mm256_castps256_ps128(x));
-}
-
-[[gnu::always_inline]] inline __m256d high_half(__m256 x) {
-  return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
-}
-
-[[gnu::always_inline]] inline double total(const Sum& sum) {
-  const __m256d lanes = _mm256_add_pd(sum.low, sum.high);
-  const __m128d pairs = _mm_add_pd(_mm256_castpd256_pd128(lanes), _mm256_extractf128_pd(lanes, 1));
-  return _mm_cvtsd_f64(_mm_add_sd(pairs, _mm_unpackhi_pd(pairs, pairs)));
-}
 
 inline void write(float* out, double dot) {
   *out = static_cast<float>(dot);
@@ -44,25 +33,25 @@ void dot_block(const std::byte* weight, const float* x, std::int64_t cols, Out* 
   for (int r = 0; r < n_rows; ++r) {
 #pragma GCC unroll 4
     for (int o = 0; o < n_outputs; ++o) {
-      sums[r][o] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+      sums[r][o] = {four_of(0.0), four_of(0.0)};
     }
   }
-  for (std::int64_t column = 0; column < cols; column += kLanes) {
-    const std::int64_t n = cols - column < kLanes ? cols - column : kLanes;
-    __m256 row[n_rows];
+  for (std::int64_t column = 0; column < cols; column += kColumns) {
+    const std::int64_t n = cols - column < kColumns ? cols - column : kColumns;
+    Eight row[n_rows];
 #pragma GCC unroll 4
     for (int r = 0; r < n_rows; ++r) {
       const float* at = x + r * cols + column;
-      row[r] = n == kLanes ? _mm256_loadu_ps(at) : load_first(at, n);
+      row[r] = n == kColumns ? load_eight(at) : load_first_eight(at, n);
     }
 #pragma GCC unroll 4
     for (int o = 0; o < n_outputs; ++o) {
       const auto* at = reinterpret_cast<const float*>(weight + (o * cols + column) * 4);  // at any address
-      const __m256 w = n == kLanes ? _mm256_loadu_ps(at) : load_first(at, n);
+      const Eight w = n == kColumns ? load_eight(at) : load_first_eight(at, n);
 #pragma GCC unroll 4
       for (int r = 0; r < n_rows; ++r) {
-        sums[r][o].low = _mm256_fmadd_pd(low_half(row[r]), low_half(w), sums[r][o].low);
-        sums[r][o].high = _mm256_fmadd_pd(high_half(row[r]), high_half(w), sums[r][o].high);
+        sums[r][o].low = multiply_add(low_half(row[r]), low_half(w), sums[r][o].low);
+        sums[r][o].high = multiply_add(high_half(row[r]), high_half(w), sums[r][o].high);
       }
     }
   }
@@ -70,7 +59,7 @@ void dot_block(const std::byte* weight, const float* x, std::int64_t cols, Out* 
   for (int r = 0; r < n_rows; ++r) {
 #pragma GCC unroll 4
     for (int o = 0; o < n_outputs; ++o) {
-      write(out + r * out_stride + o, total(sums[r][o]));
+      write(out + r * out_stride + o, sum(add(sums[r][o].low, sums[r][o].high)));
     }
   }
 }
@@ -89,7 +78,7 @@ void dot_rows(const Product& product, std::int64_t row, Out* out) {
   }
 }
 
-// The 16 registers hold at most 8 accumulators beside the operands.
+// Sixteen registers of four float64 hold at most 8 accumulators beside the operands.
 template <typename Out>
 void multiply(const Product& product, Out* out) {
   std::int64_t r = 0;
@@ -111,4 +100,4 @@ void multiply_f32(const Product& product, double* out) {
   multiply(product, out);
 }
 
-}  // namespace condensed::kernels::avx2
+}  // namespace condensed::kernels::CONDENSED_SIMD
