@@ -17,7 +17,8 @@ void add_run_options(CLI::App& command, RunOptions& run, const std::string& cach
       })
       ->capture_default_str();
   command
-      .add_option("--kernels", run.kernels, "Of the processor: auto, avx512vnni, avx512, avx2 or reference")
+      .add_option("--kernels", run.kernels,
+                  "Of the processor: auto, avx512vnni, avx512, avx2, neondot, neon or reference")
       ->capture_default_str();
   command.add_option("--weights", run.weights, "stored (as the checkpoint has them), bf16, f16, q8 or q4")
       ->check(CLI::IsMember({"stored", "bf16", "f16", "q8", "q4"}))

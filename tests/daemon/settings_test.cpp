@@ -172,8 +172,9 @@ TEST(ConfigFile, ErrorsSayWhereAndWhatWasExpectedAndFound) {
   EXPECT_THAT(error_of("window = \"8\"\n"), EndsWith("found \"8\""));
   EXPECT_THAT(error_of("socket_mode = 660\n"), EndsWith(":1:15: socket_mode: expected a string, found 660"));
   EXPECT_THAT(error_of("socket_mode = \"0999\"\n"), HasSubstr("expected an octal mode"));
-  EXPECT_THAT(error_of("kernels = \"cuda\"\n"),
-              HasSubstr("expected one of auto, avx512vnni, avx512, avx2, reference, found \"cuda\""));
+  EXPECT_THAT(
+      error_of("kernels = \"cuda\"\n"),
+      HasSubstr("expected one of auto, avx512vnni, avx512, avx2, neondot, neon, reference, found \"cuda\""));
   EXPECT_THAT(error_of("prefill = \"passes=0\"\n"), HasSubstr(":1:11: prefill: "));
   EXPECT_THAT(error_of("sinks = true\n"), EndsWith("expected a string or a number, found a TOML boolean"));
   EXPECT_THAT(error_of("sinks = 1\nsinks\n"), HasSubstr(":2:"));

@@ -113,7 +113,7 @@ std::vector<Run> runs_of(const std::function<bool(const Case&)>& wanted) {
     const std::string name = entry.path().filename();
     if (wanted(read_case(name))) {
       runs.push_back({name, "reference"});
-      for (const char* backend : {"avx2", "avx512", "avx512vnni"}) {
+      for (const char* backend : {"avx2", "avx512", "avx512vnni", "neon", "neondot"}) {
         if (runs_here(backend)) {
           runs.push_back({name, backend});
         }

@@ -16,7 +16,9 @@
 
 #include "kernels/make_backend.h"
 #include "kernels/stored_row.h"
+#ifdef CONDENSED_EMULATED_CUDA
 #include "tests/kernels/cuda_emulation/emulated_backend.h"
+#endif
 
 /// What the kernels' tests feed to a backend, and how they look at what comes back.
 namespace condensed::kernels::test {
@@ -119,11 +121,13 @@ struct BackendChoice {
   int n_threads = 1;
 };
 
-/// Null where this processor cannot run it.
+/// Null where this processor cannot run it, or this program was built without it.
 inline std::unique_ptr<Backend> make_if_available(const BackendChoice& choice) {
+#ifdef CONDENSED_EMULATED_CUDA
   if (choice.kind == "emulated_cuda") {
     return emulation::make_emulated_backend();
   }
+#endif
   try {
     return make_backend(choice.kind, choice.n_threads);
   } catch (const std::invalid_argument&) {
@@ -155,7 +159,8 @@ inline auto all_backends() {
   return testing::Values(BackendChoice{"reference", 1}, BackendChoice{"avx2", 1}, BackendChoice{"avx2", 3},
                          BackendChoice{"avx512", 1}, BackendChoice{"avx512", 3},
                          BackendChoice{"avx512vnni", 1}, BackendChoice{"avx512vnni", 3},
-                         BackendChoice{"emulated_cuda", 1});
+                         BackendChoice{"neon", 1}, BackendChoice{"neon", 3}, BackendChoice{"neondot", 1},
+                         BackendChoice{"neondot", 3}, BackendChoice{"emulated_cuda", 1});
 }
 
 /// Whether a product of that many rows is one for cuBLAS, which takes activations of 16 bits and sums as it

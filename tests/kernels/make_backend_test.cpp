@@ -11,7 +11,8 @@ namespace condensed::kernels {
 
 TEST(MakeBackend, NamesWhatItMade) {
   EXPECT_EQ(make_backend("reference", 1)->name(), "reference");
-  EXPECT_THAT(make_backend("auto", 1)->name(), testing::AnyOf("avx512vnni", "avx512", "avx2", "reference"));
+  EXPECT_THAT(make_backend("auto", 1)->name(),
+              testing::AnyOf("avx512vnni", "avx512", "avx2", "neondot", "neon", "reference"));
 }
 
 TEST(MakeBackend, RefusesUnknownKindsAndNegativeThreads) {
@@ -22,6 +23,22 @@ TEST(MakeBackend, RefusesUnknownKindsAndNegativeThreads) {
   EXPECT_THAT([] { make_backend("auto", -1); },
               testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("-1")));
 }
+
+TEST(MakeBackend, RefusesKernelsOfAnotherArchitecture) {
+#if defined(__aarch64__)
+  constexpr const char* kElsewhere = "avx2";
+#else
+  constexpr const char* kElsewhere = "neon";
+#endif
+  EXPECT_THAT([&] { make_backend(kElsewhere, 1); },
+              testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("which this one lacks")));
+}
+
+#if defined(__aarch64__)
+TEST(MakeBackend, EveryAArch64ProcessorHasNeon) {
+  EXPECT_EQ(make_backend("neon", 1)->name(), "neon");
+}
+#endif
 
 TEST(MakeBackend, RefusesADeviceThatIsNotThere) {
   EXPECT_THROW(make_backend("cuda:99", 1), DeviceError);
