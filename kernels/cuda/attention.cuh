@@ -231,6 +231,7 @@ __device__ void with_format(DType dtype, const Visit& visit) {
 /// grid: [items, n_kv_heads, groups of kHeads query heads]
 template <int kHeads>
 __global__ void __launch_bounds__(kAttendThreads, 3) attend(AttendArguments arguments) {
+  take_turn();
   const std::int64_t item_index = blockIdx.x;
   if (item_index >= value_of(arguments.count)) {
     return;
@@ -288,6 +289,7 @@ constexpr std::size_t attend_shared_bytes(int heads, int max_tokens, int head_di
 
 /// out = the items' sums put together; no items: zeros. grid: [rows, n_heads]
 static __global__ void __launch_bounds__(kAttendThreads) combine(CombineArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.x;
   const std::int64_t head = blockIdx.y;
   if (row >= value_of(arguments.count)) {

@@ -27,10 +27,12 @@ struct Command {
   std::array<std::uint32_t, 3> grid = {1, 1, 1};
   std::uint32_t block = 1;
   std::uint32_t shared_bytes = 0;
-  std::uint32_t unused = 0;
+  /// It may begin before the command before it has ended, which must be a kernel, too; where the device can.
+  std::uint32_t overlaps = 0;
   alignas(16) std::array<std::byte, 192> arguments{};
 
   bool operator==(const Command&) const = default;
+  bool is_kernel() const { return kernel != 0; }
 
   template <typename Arguments>
   void set(const Arguments& from) {
@@ -59,6 +61,13 @@ void issue_kernel(const Command& command, const Target& target) {
   config.blockDim = dim3{command.block, 1, 1};
   config.dynamicSmemBytes = command.shared_bytes;
   config.stream = target.stream;
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  if (command.overlaps != 0) {
+    config.attrs = &early;
+    config.numAttrs = 1;
+  }
   const auto kernel = reinterpret_cast<void (*)(Arguments)>(command.kernel);
   check(cudaLaunchKernelEx(&config, kernel, command.get<Arguments>()), "cudaLaunchKernelEx");
 }

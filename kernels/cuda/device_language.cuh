@@ -46,6 +46,31 @@ __device__ inline std::uint32_t load_u16(const std::byte* at) {
   return *reinterpret_cast<const std::uint16_t*>(at);
 }
 
+// A kernel of a step may begin before the one before it has ended (Command::overlaps). Every thread of every
+// kernel calls let_next_begin(), then await_previous(), and between the two it reads nothing but weights,
+// which no kernel writes, writes nothing, and does not leave. That all wait, also blocks that have nothing to
+// do, is what makes one wait enough: the previous kernel has ended only when its own wait had returned, so
+// all that ran before it is done, too. Kernels that are not launched so, and devices before 9.0, do not wait.
+
+/// The next kernel's blocks may come once all of this one's have said so, or left: they fill what room is
+/// left.
+__device__ inline void let_next_begin() {
+#if !defined(__CUDACC__) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+/// Returns when every earlier kernel has ended and what it wrote can be read.
+__device__ inline void await_previous() {
+#if !defined(__CUDACC__) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
+  cudaGridDependencySynchronize();
+#endif
+}
+/// For kernels that can do nothing before.
+__device__ inline void take_turn() {
+  let_next_begin();
+  await_previous();
+}
+
 /// The sum over the lanes, in an order that does not depend on which lane asks.
 template <typename T>
 __device__ T warp_sum(T value) {

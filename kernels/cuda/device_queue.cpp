@@ -16,10 +16,25 @@ Stream stream_of(int device) {
   check(cudaSetDevice(device), "cudaSetDevice");
   return make_stream();
 }
+
+/// Whether kernels can begin before their predecessors have ended, in graphs, too.
+bool can_overlap(int device) {
+  constexpr int kLeastDriver = 12030;
+  int major = 0;
+  int driver = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  return major >= 9 && driver >= kLeastDriver;
+}
+
 }  // namespace
 
 DeviceQueue::DeviceQueue(int device, std::unique_ptr<Blas> blas)
-    : device_(device), stream_(stream_of(device)), blas_(std::move(blas)), parameters_(stream_.get()) {}
+    : device_(device),
+      kernels_overlap_(can_overlap(device)),
+      stream_(stream_of(device)),
+      blas_(std::move(blas)),
+      parameters_(stream_.get()) {}
 
 DeviceQueue::~DeviceQueue() {
   // What runs may use what is about to be given back; if it has failed, nothing runs.
@@ -81,13 +96,19 @@ void DeviceQueue::begin_step(std::int64_t rows) {
   step_bucket_ = row_bucket(rows);
 }
 
-/// The step's parameters, then its commands.
+/// The step's parameters, then its commands. Kernels that follow a kernel need not wait for its end: they do
+/// so themselves (device_language.cuh); beside copies and the library's products order is the stream's.
 std::vector<Command> DeviceQueue::with_copies() const {
   std::vector<Command> commands;
   for (const Parameters::Copy& copy : parameters_.copies()) {
     commands.push_back(host_copy_command({.from = copy.from, .to = copy.to, .bytes = copy.bytes}));
   }
-  commands.insert(commands.end(), step_.begin(), step_.end());
+  bool after_kernel = false;
+  for (const Command& command : step_) {
+    commands.push_back(command);
+    commands.back().overlaps = kernels_overlap_ && after_kernel && command.is_kernel() ? 1 : 0;
+    after_kernel = command.is_kernel();
+  }
   return commands;
 }
 

@@ -75,6 +75,7 @@ class DeviceQueue {
   std::vector<Command> with_copies() const;
 
   int device_;
+  bool kernels_overlap_;
   Stream stream_;
   std::unique_ptr<Blas> blas_;
   Parameters parameters_;

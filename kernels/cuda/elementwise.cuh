@@ -17,6 +17,7 @@ __device__ inline std::int64_t element_stride() {
 
 /// grid: rows. Sums in float64.
 static __global__ void __launch_bounds__(kRowThreads) rms_norm(RmsNormArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.x;
   if (row >= value_of(arguments.count)) {
     return;
@@ -45,6 +46,7 @@ static __global__ void __launch_bounds__(kRowThreads) rms_norm(RmsNormArguments 
 
 /// A thread turns one pair; x and out may be the same. grid: [rows, ..]
 static __global__ void __launch_bounds__(kRowThreads) rotate(RotateArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.x;
   const int pair = static_cast<int>(blockIdx.y) * kRowThreads + static_cast<int>(threadIdx.x);
   const int half = arguments.head_dim / 2;
@@ -81,6 +83,7 @@ __device__ inline float number_of(DType dtype, const Planes& table, std::int64_t
 
 /// grid: [rows, ..]
 static __global__ void __launch_bounds__(kRowThreads) embed(EmbedArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.x;
   const int col = static_cast<int>(blockIdx.y) * kRowThreads + static_cast<int>(threadIdx.x);
   if (row >= value_of(arguments.count) || col >= arguments.table.cols) {
@@ -91,6 +94,7 @@ static __global__ void __launch_bounds__(kRowThreads) embed(EmbedArguments argum
 }
 
 static __global__ void __launch_bounds__(kRowThreads) copy_words(CopyArguments arguments) {
+  take_turn();
   const std::int64_t n = value_of(arguments.count);
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
     arguments.to[i] = arguments.from[i];
@@ -98,6 +102,7 @@ static __global__ void __launch_bounds__(kRowThreads) copy_words(CopyArguments a
 }
 
 static __global__ void __launch_bounds__(kRowThreads) fill_zero(FillZeroArguments arguments) {
+  take_turn();
   const std::int64_t n = value_of(arguments.count);
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
     arguments.to[i] = 0;
@@ -105,6 +110,7 @@ static __global__ void __launch_bounds__(kRowThreads) fill_zero(FillZeroArgument
 }
 
 static __global__ void __launch_bounds__(kRowThreads) gate_products(GateArguments arguments) {
+  take_turn();
   const std::int64_t n = value_of(arguments.count);
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
     arguments.out[i] = gated(arguments.gate[i], arguments.up[i]);
@@ -113,6 +119,7 @@ static __global__ void __launch_bounds__(kRowThreads) gate_products(GateArgument
 
 /// The maximum does not depend on who comes first: floats that are not negative are ordered like their bits.
 static __global__ void __launch_bounds__(kRowThreads) largest_difference(DifferenceArguments arguments) {
+  take_turn();
   constexpr unsigned kInfinity = 0x7f800000U;
   const std::int64_t n = value_of(arguments.count);
   unsigned largest = 0;
@@ -194,6 +201,7 @@ __device__ inline void store_head(DType dtype, const float* numbers, int n, std:
 
 /// A warp stores one head's key and value of one token. grid: [rows, heads / 8]
 static __global__ void __launch_bounds__(kRowThreads) store_kv(StoreKvArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.x;
   const int head = static_cast<int>(blockIdx.y) * (kRowThreads / kWarp) + warp_index();
   if (row >= value_of(arguments.count) || head >= arguments.n_kv_heads) {
@@ -208,6 +216,7 @@ static __global__ void __launch_bounds__(kRowThreads) store_kv(StoreKvArguments 
 
 /// grid: rows
 static __global__ void __launch_bounds__(kRowThreads) argmax(ArgmaxArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.x;
   if (row >= value_of(arguments.count)) {
     return;

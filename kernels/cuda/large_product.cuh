@@ -33,6 +33,7 @@ __device__ std::uint16_t rounded_bits(float value) {
 /// ones stay exact. grid: rows. bf16 needs none.
 template <DType kType>
 __global__ void __launch_bounds__(kLargeThreads) convert_activations(ActivationsArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.x;
   std::uint16_t* out = arguments.out + row * arguments.padded_cols;
   const int cols =
@@ -75,6 +76,7 @@ __global__ void __launch_bounds__(kLargeThreads) convert_activations(Activations
 /// grid: [rows of this piece]
 template <DType kType>
 __global__ void __launch_bounds__(kLargeThreads) dequantise(DequantiseArguments arguments) {
+  take_turn();
   using Of = Fragment<kType>;
   constexpr float kLargest = 65504;
   const std::int64_t row = arguments.first + static_cast<std::int64_t>(blockIdx.x);
@@ -102,6 +104,7 @@ __global__ void __launch_bounds__(kLargeThreads) dequantise(DequantiseArguments 
 
 /// grid: [n_outputs / kLargeThreads, rows]
 static __global__ void __launch_bounds__(kLargeThreads) finish_product(FinishArguments arguments) {
+  take_turn();
   const std::int64_t row = blockIdx.y;
   const int o = static_cast<int>(blockIdx.x) * kLargeThreads + static_cast<int>(threadIdx.x);
   if (row >= value_of(arguments.count) || o >= arguments.n_outputs) {

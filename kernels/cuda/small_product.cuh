@@ -129,30 +129,33 @@ __device__ void finish_block(const SmallProductArguments& arguments, const Sum* 
 }
 
 /// grid: [outputs / 4 (of a gated product / 2) · row_blocks]. Blocks of the same weights stand together: the
-/// first of them brings these to the cache for all.
+/// first of them brings these to the cache for all. The first weights are on their way while the kernel
+/// before ends.
 template <DType kType, int kRows>
 __global__ void __launch_bounds__(kProductWarps* kWarp) small_product(SmallProductArguments arguments) {
   using Sum = typename SumOf<kType>::Type;
   const auto row_blocks = static_cast<unsigned>(arguments.row_blocks);
+  const int per_block = arguments.epilogue == Epilogue::swiglu ? kProductOutputs / 2 : kProductOutputs;
+  const int first_output = static_cast<int>(blockIdx.x / row_blocks) * per_block;
+  const int n_units = Fragment<kType>::units(arguments.a.cols);
+  const int step = kProductWarps * kWarp;
+  int unit = static_cast<int>(threadIdx.x);
+  Fragment<kType> current[kProductOutputs];
+  let_next_begin();
+  if (unit < n_units) {
+    load_fragments<kType>(arguments, first_output, unit, current);
+  }
+  await_previous();
+
   const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.x % row_blocks) * kRows;
   const std::int64_t rows_left = value_of(arguments.count) - first_row;
   if (rows_left <= 0) {
     return;
   }
   const int n_rows = rows_left < kRows ? static_cast<int>(rows_left) : kRows;
-  const int per_block = arguments.epilogue == Epilogue::swiglu ? kProductOutputs / 2 : kProductOutputs;
-  const int first_output = static_cast<int>(blockIdx.x / row_blocks) * per_block;
   const float* x = arguments.x + first_row * arguments.a.cols;
   const bool vectors = arguments.a.cols % 4 == 0 && reinterpret_cast<std::uintptr_t>(arguments.x) % 16 == 0;
-
   Sum sums[kProductOutputs * kRows] = {};
-  const int n_units = Fragment<kType>::units(arguments.a.cols);
-  const int step = kProductWarps * kWarp;
-  int unit = static_cast<int>(threadIdx.x);
-  Fragment<kType> current[kProductOutputs];
-  if (unit < n_units) {
-    load_fragments<kType>(arguments, first_output, unit, current);
-  }
   while (unit < n_units) {
     // The next fragments are on their way while these are summed up.
     Fragment<kType> following[kProductOutputs];

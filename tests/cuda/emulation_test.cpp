@@ -85,6 +85,81 @@ TEST(EmulationDeathTest, SharedMemoryEnds) {
       "past its end");
 }
 
+struct Numbers {
+  int counted = 0;
+  int read = 0;
+};
+
+void count_up(Numbers* numbers) {
+  cudaGridDependencySynchronize();
+  ++numbers->counted;
+}
+void read_too_early(Numbers* numbers) {
+  const int counted = numbers->counted;
+  cudaGridDependencySynchronize();
+  numbers->read = counted;
+}
+void read_in_time(Numbers* numbers) {
+  cudaGridDependencySynchronize();
+  numbers->read = numbers->counted;
+}
+void wait_for_nobody(Numbers* /*numbers*/) {}
+
+cudaError_t launch(cudaStream_t stream, void (*kernel)(Numbers*), Numbers* numbers, bool overlaps) {
+  cudaLaunchAttribute early{.id = cudaLaunchAttributeProgrammaticStreamSerialization, .val = {1}};
+  const cudaLaunchConfig_t config{.stream = stream, .attrs = &early, .numAttrs = overlaps ? 1U : 0U};
+  return cudaLaunchKernelEx(&config, kernel, numbers);
+}
+
+/// By how much a number that one kernel of a graph counts up is ahead of what the next one reads.
+std::set<int> read_across_kernels(void (*reader)(Numbers*), bool overlaps) {
+  const auto stream = kernels::cuda::make_stream();
+  const auto memory = kernels::cuda::allocate_device(sizeof(Numbers));
+  auto* numbers = reinterpret_cast<Numbers*>(memory.get());
+  cudaMemsetAsync(numbers, 0, sizeof(Numbers), stream.get());
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal);
+  EXPECT_EQ(launch(stream.get(), count_up, numbers, false), cudaSuccess);
+  EXPECT_EQ(launch(stream.get(), reader, numbers, overlaps), cudaSuccess);
+  cudaStreamEndCapture(stream.get(), &graph);
+  cudaGraphInstantiate(&exec, graph, 0);
+  std::set<int> seen;
+  for (int i = 0; i < 40; ++i) {
+    Numbers now;
+    cudaGraphLaunch(exec, stream.get());
+    cudaMemcpyAsync(&now, numbers, sizeof(now), cudaMemcpyDeviceToHost, stream.get());
+    cudaStreamSynchronize(stream.get());
+    seen.insert(now.counted - now.read);
+  }
+  cudaGraphExecDestroy(exec);
+  cudaGraphDestroy(graph);
+  return seen;
+}
+
+TEST(Emulation, WhatIsReadBeforeTheKernelBeforeHasEndedIsOld) {
+  EXPECT_EQ(read_across_kernels(read_too_early, true), (std::set<int>{0, 1}));
+  EXPECT_EQ(read_across_kernels(read_too_early, false), std::set<int>{0});
+  EXPECT_EQ(read_across_kernels(read_in_time, true), std::set<int>{0});
+}
+
+TEST(Emulation, OnlyKernelsOverlapWithKernels) {
+  const auto stream = kernels::cuda::make_stream();
+  const auto memory = kernels::cuda::allocate_device(sizeof(Numbers));
+  auto* numbers = reinterpret_cast<Numbers*>(memory.get());
+  EXPECT_EQ(launch(stream.get(), count_up, numbers, true), cudaErrorInvalidValue);
+  cudaMemsetAsync(numbers, 0, sizeof(Numbers), stream.get());
+  EXPECT_EQ(launch(stream.get(), count_up, numbers, true), cudaErrorInvalidValue);
+  EXPECT_EQ(launch(stream.get(), count_up, numbers, false), cudaSuccess);
+  EXPECT_EQ(launch(stream.get(), count_up, numbers, true), cudaSuccess);
+  cudaStreamSynchronize(stream.get());
+}
+
+TEST(EmulationDeathTest, EveryThreadMustWaitForTheKernelsBefore) {
+  const auto stream = kernels::cuda::make_stream();
+  EXPECT_DEATH(launch(stream.get(), wait_for_nobody, nullptr, false), "had not waited");
+}
+
 TEST(EmulationDeathTest, TheHostMustNotTouchDeviceMemory) {
   ASSERT_TRUE(engine::test::kMemoryIsProtected);
   const auto memory = kernels::cuda::allocate_device(4096);

@@ -148,6 +148,25 @@ TEST(Steps, NoWaitInsideAStepAndNoKernelOutsideItsGraph) {
   EXPECT_EQ(emulation::counts().kernels, before.kernels + 1);  // the copy of the logits
 }
 
+TEST(Steps, KernelsOverlapWhereTheDeviceCan) {
+  const auto run = [](int compute_capability) {
+    emulation::set_compute_capability(compute_capability);
+    const long before = emulation::counts().overlapping;
+    Streams streams(device_model(kCase), 1, kWindow, 1);
+    std::vector<float> logits;
+    for (int step = 0; step < 6; ++step) {
+      logits = streams.step({0}, {step}).front();
+    }
+    emulation::set_compute_capability(9);
+    return std::pair(logits, emulation::counts().overlapping - before);
+  };
+  const auto [logits_overlapping, n_overlapping] = run(9);
+  const auto [logits_in_turn, n_in_turn] = run(8);
+  EXPECT_GT(n_overlapping, 0);
+  EXPECT_EQ(n_in_turn, 0);
+  EXPECT_EQ(logits_overlapping, logits_in_turn);
+}
+
 TEST(Steps, SomeWithoutLogits) {
   Streams streams(device_model(kCase), 3, kWindow, 3);
   const std::vector<std::int32_t> tokens = {4, 5, 6};

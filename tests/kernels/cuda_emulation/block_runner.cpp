@@ -14,7 +14,7 @@
 
 namespace condensed::kernels::cuda {
 /// What kernels declare as `extern __shared__`.
-alignas(16) unsigned char dynamic_shared_bytes[emulation::kMaxSharedBytes + 64];
+alignas(16) unsigned char dynamic_shared_bytes[emulation::kMaxSharedBytes + emulation::kSharedGuardBytes];
 }  // namespace condensed::kernels::cuda
 
 namespace condensed::emulation {
@@ -33,38 +33,66 @@ constexpr unsigned char kGarbage = 0xff;  // NaN in every floating format
   std::abort();
 }
 
-enum class Wait : std::uint8_t { nothing, warp, block, ended };
+enum class Wait : std::uint8_t { nothing, warp, block, previous, ended };
 
 struct Lane {
   Fiber* fiber = nullptr;  // while it waits
   Dim3 thread;
   Wait wait = Wait::nothing;
+  bool awaited_previous = false;
   std::uint32_t line = 0;
   std::array<std::uint64_t, 2> values{};  // of two exchanges in turn: nobody is further ahead of another
   unsigned n_exchanges = 0;
 };
 
+std::mt19937& random_numbers() {
+  static std::mt19937 random(1);
+  return random;
+}
+
+BlockRunner* running = nullptr;
+
+}  // namespace
+
 class BlockRunner {
  public:
-  void run(const std::function<void()>& kernel, Dim3 block_dim, std::mt19937& random) {
+  /// Runs the block, which is at `place`: to its end, or, early, to where all that is left waits for the
+  /// kernels before. must_await: all threads have to.
+  void run(const std::function<void()>& kernel, bool must_await, bool early) {
+    running = this;
     kernel_ = &kernel;
+    must_await_ = must_await;
+    early_ = early;
+    const Dim3 block_dim = place.block_dim;
     n_ = block_dim.x * block_dim.y * block_dim.z;
     lanes_.assign(n_, {});
     for (unsigned t = 0; t < n_; ++t) {
       lanes_[t].thread = {t % block_dim.x, t / block_dim.x % block_dim.y, t / block_dim.x / block_dim.y};
     }
-    choose_order(random);
+    choose_order(random_numbers());
     n_started_ = 0;
     n_fibers_ = 0;
     while (n_started_ < n_) {
       start_fiber();
     }
-    while (release_who_may_go()) {
-      for (const unsigned t : order_) {
-        if (lanes_[t].wait == Wait::nothing) {
-          resume(t);
-        }
-      }
+    run_on();
+  }
+
+  /// The kernels before have ended.
+  void go_on() {
+    running = this;
+    early_ = false;
+    for (Lane& lane : lanes_) {
+      lane.wait = lane.wait == Wait::previous ? Wait::nothing : lane.wait;
+    }
+    resume_all();
+    run_on();
+  }
+
+  void await_previous(std::uint32_t line) {
+    lanes_[current_].awaited_previous = true;
+    if (early_) {
+      wait_here(Wait::previous, line);
     }
   }
 
@@ -84,6 +112,20 @@ class BlockRunner {
   }
 
  private:
+  void run_on() {
+    while (release_who_may_go()) {
+      resume_all();
+    }
+  }
+
+  void resume_all() {
+    for (const unsigned t : order_) {
+      if (lanes_[t].wait == Wait::nothing) {
+        resume(t);
+      }
+    }
+  }
+
   /// Forwards, backwards, or in any order: a result must not hang on it.
   void choose_order(std::mt19937& random) {
     order_.resize(n_);
@@ -109,6 +151,9 @@ class BlockRunner {
         lane.fiber = &fiber;
         enter(t);
         (*kernel_)();
+        if (must_await_ && !lanes_[current_].awaited_previous) {
+          fail("a thread ended and had not waited for the kernels before", 0, 0);
+        }
         lanes_[current_].wait = Wait::ended;
       }
     });
@@ -125,7 +170,7 @@ class BlockRunner {
     place.thread = lanes_[t].thread;
   }
 
-  /// False: all have ended.
+  /// False: all have ended, or the kernels before have to.
   bool release_who_may_go() {
     bool progress = false;
     for (unsigned first = 0; first < n_; first += kWarpSize) {
@@ -133,7 +178,8 @@ class BlockRunner {
     }
     progress |= release(0, n_, Wait::block);
     const auto ended = [](const Lane& lane) { return lane.wait == Wait::ended; };
-    if (!progress && !std::ranges::all_of(lanes_, ended)) {
+    const auto waits = [](const Lane& lane) { return lane.wait == Wait::previous; };
+    if (!progress && !std::ranges::all_of(lanes_, ended) && std::ranges::none_of(lanes_, waits)) {
       fail("threads ended, or wait elsewhere, while others wait at a barrier", stuck_line(), stuck_line());
     }
     return progress;
@@ -165,6 +211,8 @@ class BlockRunner {
   }
 
   const std::function<void()>* kernel_ = nullptr;
+  bool must_await_ = false;
+  bool early_ = false;
   std::vector<Lane> lanes_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<unsigned> order_;
@@ -174,38 +222,102 @@ class BlockRunner {
   unsigned current_ = 0;
 };
 
-BlockRunner& runner() {
-  static BlockRunner runner;
+namespace {
+
+/// Runners whose fibers are not in use.
+std::vector<std::unique_ptr<BlockRunner>>& idle_runners() {
+  static std::vector<std::unique_ptr<BlockRunner>> idle;
+  return idle;
+}
+
+std::unique_ptr<BlockRunner> take_runner() {
+  auto& idle = idle_runners();
+  if (idle.empty()) {
+    return std::make_unique<BlockRunner>();
+  }
+  std::unique_ptr<BlockRunner> runner = std::move(idle.back());
+  idle.pop_back();
   return runner;
+}
+
+void enter_block(Dim3 grid, Dim3 block, unsigned number) {
+  place.grid_dim = grid;
+  place.block_dim = block;
+  place.block = {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
+}
+
+void check_shared_end(std::size_t shared_bytes) {
+  for (std::size_t at = shared_bytes; at < shared_bytes + kSharedGuardBytes; ++at) {
+    if (dynamic_shared_bytes[at] != kGarbage) {
+      fail("shared memory was written past its end", 0, 0);
+    }
+  }
+}
+
+void run_block(const Launch& launch, unsigned number, bool must_await, bool early, BlockRunner& runner) {
+  enter_block(launch.grid, launch.block, number);
+  std::memset(dynamic_shared_bytes, kGarbage, launch.shared_bytes + kSharedGuardBytes);
+  runner.run(launch.kernel, must_await, early);
+  check_shared_end(launch.shared_bytes);
+}
+
+unsigned n_blocks(const Launch& launch) {
+  return launch.grid.x * launch.grid.y * launch.grid.z;
+}
+
+/// But for block `except`.
+void run_blocks(const Launch& launch, bool must_await, unsigned except) {
+  std::unique_ptr<BlockRunner> runner = take_runner();
+  const unsigned n = n_blocks(launch);
+  const unsigned first = n == 0 ? 0 : static_cast<unsigned>(random_numbers()() % n);
+  for (unsigned i = 0; i < n; ++i) {
+    if (const unsigned b = (first + i) % n; b != except) {
+      run_block(launch, b, must_await, /*early=*/false, *runner);
+    }
+  }
+  idle_runners().push_back(std::move(runner));
 }
 
 }  // namespace
 
 void run_grid(Dim3 grid, Dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel) {
-  static std::mt19937 random(1);
-  place.grid_dim = grid;
-  place.block_dim = block;
-  const unsigned n_blocks = grid.x * grid.y * grid.z;
-  const unsigned first = n_blocks == 0 ? 0 : static_cast<unsigned>(random() % n_blocks);
-  for (unsigned i = 0; i < n_blocks; ++i) {
-    const unsigned b = (first + i) % n_blocks;
-    place.block = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
-    std::memset(dynamic_shared_bytes, kGarbage, shared_bytes + 64);
-    runner().run(kernel, block, random);
-    for (std::size_t at = shared_bytes; at < shared_bytes + 64; ++at) {
-      if (dynamic_shared_bytes[at] != kGarbage) {
-        fail("shared memory was written past its end", 0, 0);
-      }
-    }
+  const Launch launch{.grid = grid, .block = block, .shared_bytes = shared_bytes, .kernel = kernel};
+  run_blocks(launch, /*must_await=*/false, n_blocks(launch));
+}
+
+LaunchRun::LaunchRun(const Launch& launch) : launch_(launch) {}
+LaunchRun::~LaunchRun() = default;
+
+void LaunchRun::begin() {
+  begun_block_ = static_cast<unsigned>(random_numbers()() % n_blocks(launch_));
+  runner_ = take_runner();
+  run_block(launch_, begun_block_, /*must_await=*/true, /*early=*/true, *runner_);
+  shared_.assign(dynamic_shared_bytes, dynamic_shared_bytes + launch_.shared_bytes + kSharedGuardBytes);
+}
+
+void LaunchRun::end() {
+  if (!begun()) {
+    run_blocks(launch_, /*must_await=*/true, n_blocks(launch_));
+    return;
   }
+  enter_block(launch_.grid, launch_.block, begun_block_);
+  std::ranges::copy(shared_, dynamic_shared_bytes);
+  runner_->go_on();
+  check_shared_end(launch_.shared_bytes);
+  idle_runners().push_back(std::move(runner_));
+  run_blocks(launch_, /*must_await=*/true, begun_block_);
+}
+
+void await_previous(std::uint32_t line) {
+  running->await_previous(line);
 }
 
 void block_barrier(std::uint32_t line) {
-  runner().wait_here(Wait::block, line);
+  running->wait_here(Wait::block, line);
 }
 
 std::uint64_t exchange(std::uint64_t value, unsigned from, std::uint32_t line) {
-  return runner().exchange(value, from, line);
+  return running->exchange(value, from, line);
 }
 
 }  // namespace condensed::emulation

@@ -62,6 +62,11 @@ T __shfl_xor_sync(unsigned mask, T value, int lanes,
                      at);
 }
 
+inline void cudaTriggerProgrammaticLaunchCompletion() {}
+inline void cudaGridDependencySynchronize(std::source_location at = std::source_location::current()) {
+  condensed::emulation::await_previous(at.line());
+}
+
 inline unsigned atomicMax(unsigned* at, unsigned value) {
   const unsigned before = *at;
   *at = std::max(before, value);

@@ -3,16 +3,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <random>
 #include <utility>
+#include <variant>
 
 #include <sys/mman.h>
 
 struct EmulatedGraph {
-  std::vector<std::function<void()>> nodes;
+  using Node = std::variant<std::function<void()>, condensed::emulation::Launch>;
+  std::vector<Node> nodes;
 };
 
 struct EmulatedStream {
   int device = 0;
+  bool after_kernel = false;
   EmulatedGraph* capturing = nullptr;
 };
 
@@ -39,6 +43,7 @@ struct Machine {
   std::size_t memory_bytes = std::size_t{1} << 32;
   std::size_t used_bytes = 0;
   int driver_version = 13000;
+  int compute_capability = 9;
   int n_devices = 1;
   std::byte* protected_memory = nullptr;
   std::size_t protected_used = 0;
@@ -75,8 +80,46 @@ void open_memory(bool open) {
   }
 }
 
+using condensed::emulation::Launch;
+using condensed::emulation::LaunchRun;
+using Node = EmulatedGraph::Node;
+
+void run_node(const Node& node) {
+  if (const auto* launch = std::get_if<Launch>(&node)) {
+    LaunchRun(*launch).end();
+  } else {
+    std::get<std::function<void()>>(node)();
+  }
+}
+
+bool overlaps(const Node& node) {
+  const auto* launch = std::get_if<Launch>(&node);
+  return launch != nullptr && launch->overlaps;
+}
+
+/// One after another; those that overlap begin up to three before their turn.
+void run_nodes(const std::vector<Node>& nodes) {
+  static std::mt19937 random(2);
+  std::vector<std::unique_ptr<LaunchRun>> runs(nodes.size());
+  std::size_t n_begun = 1;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const std::size_t end = std::min(nodes.size(), i + 1 + random() % 4);
+    for (n_begun = std::max(n_begun, i + 1); n_begun < end && overlaps(nodes[n_begun]); ++n_begun) {
+      runs[n_begun] = std::make_unique<LaunchRun>(std::get<Launch>(nodes[n_begun]));
+      runs[n_begun]->begin();
+    }
+    if (runs[i]) {
+      runs[i]->end();
+      runs[i].reset();
+    } else {
+      run_node(nodes[i]);
+    }
+  }
+}
+
 /// The device's memory then stays open until somebody waits: to close it takes longer than most kernels.
-void run(const std::function<void()>& work) {
+template <typename Work>
+void run(const Work& work) {
   open_memory(true);
   work();
 }
@@ -105,7 +148,9 @@ void* take(std::size_t bytes) {
 
 namespace condensed::emulation {
 
-cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
+namespace {
+
+cudaError_t enqueue_node(cudaStream_t stream, Node node) {
   if (const cudaError_t error = outcome("cudaLaunchKernelEx"); error != cudaSuccess) {
     return error;
   }
@@ -114,12 +159,27 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   }
   ++machine().counts.kernels;
   machine().busy = true;
+  stream->after_kernel = std::holds_alternative<Launch>(node);
   if (stream->capturing != nullptr) {
-    stream->capturing->nodes.push_back(std::move(work));
+    stream->capturing->nodes.push_back(std::move(node));
   } else {
-    run(work);
+    run([&] { run_node(node); });
   }
   return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
+  return enqueue_node(stream, std::move(work));
+}
+
+cudaError_t enqueue(cudaStream_t stream, Launch launch) {
+  if (launch.overlaps && (!stream->after_kernel || machine().compute_capability < 9)) {
+    return cudaErrorInvalidValue;
+  }
+  machine().counts.overlapping += launch.overlaps ? 1 : 0;
+  return enqueue_node(stream, std::move(launch));
 }
 
 void fail_call(const std::string& name, cudaError_t error, int n_before) {
@@ -139,6 +199,9 @@ void protect_device_memory() {
 }
 void set_driver_version(int version) {
   machine().driver_version = version;
+}
+void set_compute_capability(int major) {
+  machine().compute_capability = major;
 }
 void set_devices(int count) {
   machine().n_devices = count;
@@ -183,6 +246,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) 
   *properties = {};
   properties->totalGlobalMem = machine().memory_bytes;
   return outcome("cudaGetDeviceProperties");
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr /*attribute*/, int /*device*/) {
+  *value = machine().compute_capability;
+  return outcome("cudaDeviceGetAttribute");
 }
 cudaError_t cudaSetDevice(int device) {
   if (device >= machine().n_devices) {
@@ -270,6 +337,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   *graph = std::exchange(stream->capturing, nullptr);
+  stream->after_kernel = false;
   return outcome("cudaStreamEndCapture");
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long /*flags*/) {
@@ -291,11 +359,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t /*stream*/) {
   }
   ++machine().counts.graph_launches;
   machine().busy = true;
-  run([&] {
-    for (const auto& node : exec->nodes) {
-      node();
-    }
-  });
+  run([&] { run_nodes(exec->nodes); });
   open_memory(false);
   return cudaSuccess;
 }

@@ -67,20 +67,33 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75 };
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  struct {
+    int programmaticStreamSerializationAllowed;
+  } val;
+};
+
 struct cudaLaunchConfig_t {
   condensed::emulation::Dim3 gridDim;
   condensed::emulation::Dim3 blockDim;
   std::size_t dynamicSmemBytes = 0;
   cudaStream_t stream = nullptr;
-  void* attrs = nullptr;
+  cudaLaunchAttribute* attrs = nullptr;
   unsigned numAttrs = 0;
 };
 
 namespace condensed::emulation {
 
 /// Runs `work` in the stream's turn: now, or with every launch of the graph that is being captured.
-/// memory_only: copies and fills, which run with the device's memory open, too.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+/// A kernel. One of a graph that overlaps begins, with one of its blocks, before those before it have run; it
+/// is an error of the stream if the one before is no kernel.
+cudaError_t enqueue(cudaStream_t stream, Launch launch);
 
 /// The next call of that name fails with that error, after `n_before` that succeed.
 void fail_call(const std::string& name, cudaError_t error, int n_before = 0);
@@ -88,6 +101,7 @@ void fail_call(const std::string& name, cudaError_t error, int n_before = 0);
 /// What has been called since the process began.
 struct Counts {
   long kernels = 0;
+  long overlapping = 0;  // of these, such as need not wait for the one before
   long captures = 0;
   long graph_launches = 0;
   long synchronisations = 0;
@@ -101,6 +115,7 @@ const Counts& counts();
 void set_memory_bytes(std::size_t bytes);
 void protect_device_memory();
 void set_driver_version(int version);
+void set_compute_capability(int major);
 void set_devices(int count);
 /// What is allocated there: on the device that is current for the thread that asks. Work goes to a stream of
 /// that device only.
@@ -116,9 +131,14 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       config->blockDim.x * config->blockDim.y * config->blockDim.z > 1024) {
     return cudaErrorInvalidValue;
   }
+  const bool overlaps = config->numAttrs == 1 &&
+                        config->attrs[0].id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+                        config->attrs[0].val.programmaticStreamSerializationAllowed == 1;
   // By value, as the device's queue takes them: what they point to may change until it runs, they may not.
-  return condensed::emulation::enqueue(config->stream, [config = *config, kernel, arguments...] {
-    condensed::emulation::run_grid(config.gridDim, config.blockDim, config.dynamicSmemBytes,
-                                   [&] { kernel(arguments...); });
-  });
+  return condensed::emulation::enqueue(
+      config->stream, condensed::emulation::Launch{.grid = config->gridDim,
+                                                   .block = config->blockDim,
+                                                   .shared_bytes = config->dynamicSmemBytes,
+                                                   .kernel = [kernel, arguments...] { kernel(arguments...); },
+                                                   .overlaps = overlaps});
 }
