@@ -125,9 +125,10 @@ void CondensedCache::append(std::int64_t n_rows, std::span<const PendingRows> pe
       append_slots_.clear();
       for (std::int64_t position = first; position < last; ++position) {
         append_slots_.push_back(slot_address(owner, slot_of(position)));
+        append_slots_.back().row = static_cast<std::int32_t>(position - first);
       }
       backend_->store_kv({pending[owner].keys + offset, elements}, {pending[owner].values + offset, elements},
-                         shape_.head_dim, shape_.dtype, append_slots_);
+                         shape_.n_kv_heads, shape_.head_dim, shape_.dtype, append_slots_);
     }
   };
   store(position_, sinks_end);

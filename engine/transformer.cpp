@@ -1,6 +1,7 @@
 #include "engine/transformer.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <iterator>
 #include <limits>
@@ -94,10 +95,14 @@ struct Transformer::State {
 
   void place(std::span<const Slice> slices);
   void run_stage(std::span<const Slice> slices, const LayerStage& stage, const PromptOptions& prompt);
+  void count_active();
   void pack_active();
+  void run_layers(std::span<const Slice> slices, const LayerStage& stage);
   void finish_pass(const PromptOptions& prompt, std::int64_t pass);
   void run_layer(std::span<const Slice> slices, const LayerStep& step);
-  void compute_kv(const LayerStep& step, const LayerWeights& weights);
+  void project(const LayerStep& step, const LayerWeights& weights);
+  void join_pending(const LayerStep& step);
+  kernels::Angles angles() const;
   void attention(std::span<const Slice> slices, const LayerStep& step, const LayerWeights& weights);
   void collect_runs(std::span<const Slice> slices, const LayerStep& step);
   void mlp(const LayerWeights& weights);
@@ -114,6 +119,10 @@ struct Transformer::State {
   std::span<T> active(const Rows<T>& buffer) const {
     return buffer.rows(0, n_active);
   }
+  /// Of pending keys or values, an owner's.
+  std::span<float> rows_of(const RowBuffer& buffer, int owner, std::int64_t first, std::int64_t n) const {
+    return buffer.rows(owner * max_rows + first, n);
+  }
 
   Model& model;
   const ModelConfig& config;
@@ -122,24 +131,25 @@ struct Transformer::State {
   cache::CacheShape shape;
   std::int64_t max_rows;
 
-  Rows<double> hidden;                    // [rows, hidden], final after the stages run so far
-  Rows<double> x;                         // [active, hidden], the residual stream
-  RowBuffer normed;                       // [active, hidden]
-  RowBuffer query_stream;                 // [active, q_dim], rotated by place in the stream
-  RowBuffer query_sink;                   // [active, q_dim], rotated by place in the cache
-  RowBuffer attended;                     // [active, q_dim]
-  RowBuffer key;                          // [active, kv_dim]
-  RowBuffer value;                        // [active, kv_dim]
-  RowBuffer gated;                        // [active, intermediate]
-  RowBuffer angles_stream;                // [rows, head_dim]
-  RowBuffer angles_sink;                  // [rows, head_dim]
-  RowBuffer active_angles_stream;         // [active, head_dim]
-  RowBuffer active_angles_sink;           // [active, head_dim]
-  RowBuffer device_logits;                // [rows asked for, vocab]
-  Rows<std::int32_t> likeliest;           // [rows of device_logits]
-  RowBuffer moved;                        // [slices], of the pass under way
-  std::vector<RowBuffer> pending_keys;    // [n_owners] of [rows, kv_dim]: rotated, not yet in a cache
-  std::vector<RowBuffer> pending_values;  // [n_owners] of [rows, kv_dim]
+  Rows<double> hidden;                     // [rows, hidden], final after the stages run so far
+  Rows<double> x;                          // [active, hidden]
+  const Rows<double>* residual = nullptr;  // of the stage under way: x, or hidden where one pass is all
+  RowBuffer normed;                        // [active, hidden]
+  RowBuffer query_stream;                  // [active, q_dim], rotated by place in the stream
+  RowBuffer query_sink;                    // [active, q_dim], rotated by place in the cache
+  RowBuffer attended;                      // [active, q_dim]
+  RowBuffer key;                           // [active, kv_dim]
+  RowBuffer value;                         // [active, kv_dim]
+  RowBuffer gated;                         // [active, intermediate]
+  RowBuffer angles_stream;                 // [rows, head_dim]
+  RowBuffer angles_sink;                   // [rows, head_dim]
+  RowBuffer active_angles_stream;          // [active, head_dim]
+  RowBuffer active_angles_sink;            // [active, head_dim]
+  RowBuffer device_logits;                 // [rows asked for, vocab]
+  Rows<std::int32_t> likeliest;            // [rows of device_logits]
+  RowBuffer moved;                         // [slices], of the pass under way
+  RowBuffer pending_keys;                  // [n_owners, max_rows, kv_dim]: rotated, not yet in a cache
+  RowBuffer pending_values;                // [n_owners, max_rows, kv_dim]
 
   std::vector<SliceRows> slice_rows;
   std::int64_t n_rows = 0;
@@ -156,7 +166,7 @@ struct Transformer::State {
   std::vector<std::int32_t> run_begin;      // [active + 1]
   const LayerStep* runs_for = nullptr;      // the layer `runs` were collected for in this pass
   std::vector<PendingRows> pending;         // [n_owners], of one slice
-  std::vector<kernels::KvSlot> slots;       // [n_owners, slices], where a step's tokens go
+  std::vector<kernels::KvSlot> slots;       // [n_owners, slices]: where a step's tokens go
   std::vector<Slice> ordered;               // the slices of a step of one token each
   std::vector<float> host_moved;            // [slices]
   std::vector<float> logits;                // [rows asked for, vocab]
@@ -189,13 +199,10 @@ Transformer::State::State(Model& model_in, std::int64_t max_rows_in, kernels::DT
       device_logits(backend, max_rows, config.vocab_size),
       likeliest(backend, max_rows, 1),
       moved(backend, max_rows, 1),
+      pending_keys(backend, shape.n_owners * max_rows, key.width()),
+      pending_values(backend, shape.n_owners * max_rows, value.width()),
       host_angles(static_cast<std::size_t>(max_rows * config.head_dim)),
-      pending(static_cast<std::size_t>(shape.n_owners)) {
-  for (int owner = 0; owner < shape.n_owners; ++owner) {
-    pending_keys.emplace_back(backend, max_rows, key.width());
-    pending_values.emplace_back(backend, max_rows, value.width());
-  }
-}
+      pending(static_cast<std::size_t>(shape.n_owners)) {}
 
 /// Lays the slices out as rows: tokens, angles, embeddings.
 void Transformer::State::place(std::span<const Slice> slices) {
@@ -232,30 +239,47 @@ void Transformer::State::place(std::span<const Slice> slices) {
   backend.embed(*model.weights.embedding, tokens, hidden.rows(0, n_rows));
 }
 
-/// Packs the rows that are not final yet at the front of the activations.
-void Transformer::State::pack_active() {
-  const auto pack = [&](std::int64_t from, std::int64_t to, std::int64_t n) {
-    backend.copy(hidden.rows(from, n), x.rows(to, n));
-    backend.copy(angles_stream.rows(from, n), active_angles_stream.rows(to, n));
-    if (frames_differ) {
-      backend.copy(angles_sink.rows(from, n), active_angles_sink.rows(to, n));
-    }
-  };
+/// Gives the rows that are not final yet their places at the front of the activations.
+void Transformer::State::count_active() {
   n_active = 0;
   for (SliceRows& rows : slice_rows) {
     rows.active_first = n_active;
     n_active += rows.n_active();
   }
+  runs_for = nullptr;
+}
+
+/// Packs what a pass starts from there.
+void Transformer::State::pack_active() {
+  count_active();
   if (n_active == n_rows) {
-    pack(0, 0, n_rows);
-  } else {
-    for (SliceRows& rows : slice_rows) {
-      if (rows.n_active() > 0) {
-        pack(rows.first + rows.n_done, rows.active_first, rows.n_active());
-      }
+    backend.copy(hidden.rows(0, n_rows), x.rows(0, n_rows));
+    return;
+  }
+  for (const SliceRows& rows : slice_rows) {
+    const std::int64_t from = rows.first + rows.n_done;
+    const std::int64_t to = rows.active_first;
+    const std::int64_t n = rows.n_active();
+    if (n == 0) {
+      continue;
+    }
+    backend.copy(hidden.rows(from, n), x.rows(to, n));
+    backend.copy(angles_stream.rows(from, n), active_angles_stream.rows(to, n));
+    if (frames_differ) {
+      backend.copy(angles_sink.rows(from, n), active_angles_sink.rows(to, n));
     }
   }
-  runs_for = nullptr;
+}
+
+/// Of the active rows.
+kernels::Angles Transformer::State::angles() const {
+  const bool all = n_active == n_rows;
+  kernels::Angles angles{.stream = active(all ? angles_stream : active_angles_stream),
+                         .head_dim = config.head_dim};
+  if (frames_differ) {
+    angles.sink = active(all ? angles_sink : active_angles_sink);
+  }
+  return angles;
 }
 
 void Transformer::State::run_stage(std::span<const Slice> slices, const LayerStage& stage,
@@ -265,34 +289,36 @@ void Transformer::State::run_stage(std::span<const Slice> slices, const LayerSta
   }
   // Slices of one token are exact after one pass: they see only what is final, or themselves.
   const bool iterate = stage.cyclic && n_rows > static_cast<std::int64_t>(slices.size());
-  if (iterate) {
-    // The iteration starts from zero keys and values (arXiv 2405.10637, section 2.3).
-    for (int layer = stage.first; layer < stage.end; ++layer) {
-      if (const LayerStep& step = model.plan.layers[layer]; step.owns) {
-        backend.fill_zero(pending_keys[step.owner_written].rows(0, n_rows));
-        backend.fill_zero(pending_values[step.owner_written].rows(0, n_rows));
-      }
+  if (!iterate) {
+    count_active();
+    residual = &hidden;
+    run_layers(slices, stage);
+    return;
+  }
+  // The iteration starts from zero keys and values (arXiv 2405.10637, section 2.3).
+  for (int layer = stage.first; layer < stage.end; ++layer) {
+    if (const LayerStep& step = model.plan.layers[layer]; step.owns) {
+      backend.fill_zero(rows_of(pending_keys, step.owner_written, 0, n_rows));
+      backend.fill_zero(rows_of(pending_values, step.owner_written, 0, n_rows));
     }
   }
-  const Passes alike(backend, iterate ? n_rows : 0);
+  const Passes alike(backend, n_rows);
   std::int64_t pass = 0;
+  residual = &x;
   for (pack_active(); n_active > 0; pack_active()) {
     ++pass;
-    if (iterate) {
-      backend.fill_zero(moved.rows(0, std::ssize(slices)));
-    }
-    for (int layer = stage.first; layer < stage.end; ++layer) {
-      run_layer(slices, model.plan.layers[layer]);
-    }
-    if (iterate) {
-      note_moves(prompt);
-      finish_pass(prompt, pass);
-    } else {
-      backend.copy(active(x), hidden.rows(0, n_rows));
-      break;
-    }
+    backend.fill_zero(moved.rows(0, std::ssize(slices)));
+    run_layers(slices, stage);
+    note_moves(prompt);
+    finish_pass(prompt, pass);
   }
   most_passes = std::max(most_passes, pass);
+}
+
+void Transformer::State::run_layers(std::span<const Slice> slices, const LayerStage& stage) {
+  for (int layer = stage.first; layer < stage.end; ++layer) {
+    run_layer(slices, model.plan.layers[layer]);
+  }
 }
 
 /// How far the keys and values of each slice moved in this pass, if anybody asks; one wait for the device.
@@ -335,57 +361,60 @@ void Transformer::State::run_layer(std::span<const Slice> slices, const LayerSte
   const LayerWeights& weights = model.weights.layers[step.layer];
   const auto eps = static_cast<float>(config.rms_norm_eps);
 
-  backend.rms_norm(active(x), vector_of(weights.attention_norm, config.hidden_size), eps, active(normed));
-  if (step.owns) {
-    compute_kv(step, weights);
+  backend.rms_norm(active(*residual), vector_of(weights.attention_norm, config.hidden_size), eps,
+                   active(normed));
+  project(step, weights);
+  if (step.owns && n_active < n_rows) {
+    join_pending(step);
   }
   attention(slices, step, weights);
-  backend.rms_norm(active(x), vector_of(weights.mlp_norm, config.hidden_size), eps, active(normed));
+  backend.rms_norm(active(*residual), vector_of(weights.mlp_norm, config.hidden_size), eps, active(normed));
   mlp(weights);
 }
 
-/// The layer's own keys and values join the pending rows; how far they moved there is noted for each slice.
-void Transformer::State::compute_kv(const LayerStep& step, const LayerWeights& weights) {
-  const RowBuffer& keys = pending_keys[step.owner_written];
-  const RowBuffer& values = pending_values[step.owner_written];
+/// Queries, and the layer's own keys and values: in the first pass these are the pending rows.
+void Transformer::State::project(const LayerStep& step, const LayerWeights& weights) {
   const bool first_pass = n_active == n_rows;
-  const RowBuffer& fresh_keys = first_pass ? keys : key;
-  const RowBuffer& fresh_values = first_pass ? values : value;
-  backend.matmul(*weights.k_proj, active(normed), active(fresh_keys));
-  backend.matmul(*weights.v_proj, active(normed), active(fresh_values));
-  backend.rotate(active(fresh_keys), active(active_angles_stream), config.head_dim, active(fresh_keys));
-
-  if (first_pass) {
-    return;
+  const auto fresh = [&](const RowBuffer& pending_rows, const RowBuffer& others) {
+    return first_pass ? rows_of(pending_rows, step.owner_written, 0, n_active) : active(others);
+  };
+  std::array<kernels::Projection, 3> projections = {
+      {{.weight = weights.q_proj.get(), .out = active(query_stream), .rotated = true}}};
+  if (frames_differ) {
+    projections[0].out_sink = active(query_sink);
   }
+  if (step.owns) {
+    projections[1] = {.weight = weights.k_proj.get(), .out = fresh(pending_keys, key), .rotated = true};
+    projections[2] = {.weight = weights.v_proj.get(), .out = fresh(pending_values, value)};
+  }
+  backend.project(std::span(projections).first(step.owns ? 3 : 1), active(normed), angles());
+}
+
+/// The layer's own keys and values join the pending rows; how far they moved there is noted for each slice.
+void Transformer::State::join_pending(const LayerStep& step) {
   for (std::size_t s = 0; s < slice_rows.size(); ++s) {
     const SliceRows& rows = slice_rows[s];
-    const auto replace = [&](const RowBuffer& fresh, const RowBuffer& old) {
+    const auto replace = [&](const RowBuffer& fresh, const RowBuffer& pending_rows) {
       const std::span<float> from = fresh.rows(rows.active_first, rows.n_active());
-      const std::span<float> to = old.rows(rows.first + rows.n_done, rows.n_active());
+      const std::span<float> to =
+          rows_of(pending_rows, step.owner_written, rows.first + rows.n_done, rows.n_active());
       backend.raise_to_difference(from, to, moved.rows(static_cast<std::int64_t>(s), 1));
       backend.copy(from, to);
     };
     if (rows.n_active() > 0) {
-      replace(key, keys);
-      replace(value, values);
+      replace(key, pending_keys);
+      replace(value, pending_values);
     }
   }
 }
 
 void Transformer::State::attention(std::span<const Slice> slices, const LayerStep& step,
                                    const LayerWeights& weights) {
-  backend.matmul(*weights.q_proj, active(normed), active(query_stream));
-  if (frames_differ) {
-    backend.rotate(active(query_stream), active(active_angles_sink), config.head_dim, active(query_sink));
-  }
-  backend.rotate(active(query_stream), active(active_angles_stream), config.head_dim, active(query_stream));
-
   collect_runs(slices, step);
   backend.attend({.n_heads = config.n_heads, .n_kv_heads = config.n_kv_heads, .head_dim = config.head_dim},
                  active(query_stream), active(frames_differ ? query_sink : query_stream), runs, run_begin,
                  active(attended));
-  backend.matmul_add(*weights.o_proj, active(attended), active(x));
+  backend.matmul_add(*weights.o_proj, active(attended), active(*residual));
 }
 
 void Transformer::State::collect_runs(std::span<const Slice> slices, const LayerStep& step) {
@@ -398,8 +427,8 @@ void Transformer::State::collect_runs(std::span<const Slice> slices, const Layer
   run_begin.assign(1, 0);
   for (std::size_t s = 0; s < slices.size(); ++s) {
     const SliceRows& rows = slice_rows[s];
-    const PendingRows own{.keys = pending_keys[step.owner].rows(rows.first, rows.n).data(),
-                          .values = pending_values[step.owner].rows(rows.first, rows.n).data()};
+    const PendingRows own{.keys = rows_of(pending_keys, step.owner, rows.first, rows.n).data(),
+                          .values = rows_of(pending_values, step.owner, rows.first, rows.n).data()};
     for (std::int64_t i = rows.n_done; i < rows.n; ++i) {
       slices[s].cache->visible_runs(step.owner, i, step.visibility, own, runs);
       run_begin.push_back(static_cast<std::int32_t>(runs.size()));
@@ -409,7 +438,7 @@ void Transformer::State::collect_runs(std::span<const Slice> slices, const Layer
 
 void Transformer::State::mlp(const LayerWeights& weights) {
   backend.swiglu(*weights.gate_proj, *weights.up_proj, active(normed), active(gated));
-  backend.matmul_add(*weights.down_proj, active(gated), active(x));
+  backend.matmul_add(*weights.down_proj, active(gated), active(*residual));
 }
 
 /// Packs the final rows of the slices that ask for logits, then of those that are greedy, at the front of x.
@@ -475,28 +504,27 @@ void Transformer::State::download_results() {
 void Transformer::State::append(std::span<const Slice> slices) {
   for (std::size_t s = 0; s < slices.size(); ++s) {
     const SliceRows& rows = slice_rows[s];
-    for (std::size_t owner = 0; owner < pending.size(); ++owner) {
-      pending[owner] = {.keys = pending_keys[owner].rows(rows.first, rows.n).data(),
-                        .values = pending_values[owner].rows(rows.first, rows.n).data()};
+    for (int owner = 0; owner < shape.n_owners; ++owner) {
+      pending[static_cast<std::size_t>(owner)] = {
+          .keys = rows_of(pending_keys, owner, rows.first, rows.n).data(),
+          .values = rows_of(pending_values, owner, rows.first, rows.n).data()};
     }
     slices[s].cache->append(rows.n, pending);
   }
 }
 
-/// As append() for slices of one token, with one call for all streams.
+/// As append() for slices of one token, with one call for all streams and owners.
 void Transformer::State::append_one_each(std::span<const Slice> slices) {
-  const std::size_t n = slices.size();
-  slots.resize(static_cast<std::size_t>(shape.n_owners) * n);
-  for (std::size_t s = 0; s < n; ++s) {
-    for (int owner = 0; owner < shape.n_owners; ++owner) {
-      slots[static_cast<std::size_t>(owner) * n + s] = slices[s].cache->next_slot(owner);
+  slots.clear();
+  for (int owner = 0; owner < shape.n_owners; ++owner) {
+    for (std::int64_t s = 0; s < std::ssize(slices); ++s) {
+      slots.push_back(slices[static_cast<std::size_t>(s)].cache->next_slot(owner));
+      slots.back().row = static_cast<std::int32_t>(owner * max_rows + s);
     }
   }
-  for (int owner = 0; owner < shape.n_owners; ++owner) {
-    backend.store_kv(pending_keys[owner].rows(0, n_rows), pending_values[owner].rows(0, n_rows),
-                     shape.head_dim, shape.dtype,
-                     std::span(slots).subspan(static_cast<std::size_t>(owner) * n, n));
-  }
+  const std::int64_t all = shape.n_owners * max_rows;
+  backend.store_kv(pending_keys.rows(0, all), pending_values.rows(0, all), shape.n_kv_heads, shape.head_dim,
+                   shape.dtype, slots);
 }
 
 void Transformer::State::compute(std::span<const Slice> slices, const PromptOptions& prompt) {

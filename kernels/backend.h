@@ -71,6 +71,23 @@ struct KvSlot {
   std::byte* keys = nullptr;
   std::byte* values = nullptr;
   std::int32_t head_stride_bytes = 0;
+  std::int32_t row = 0;  // of the keys and values that are stored there
+};
+
+/// What rotates rows of heads: [rows, head_dim] each, head_dim/2 cosines, then as many sines.
+struct Angles {
+  std::span<const float> stream;
+  std::span<const float> sink;  // empty where no sink frame is asked for
+  int head_dim = 0;
+};
+
+/// A product as it is, or rotated: by Angles::stream, and once more by Angles::sink where there is an
+/// out_sink.
+struct Projection {
+  const Matrix* weight = nullptr;
+  std::span<float> out;  // [rows, weight.rows]
+  std::span<float> out_sink;
+  bool rotated = false;
 };
 
 struct AttentionShape {
@@ -126,6 +143,21 @@ class Backend {
   virtual void rotate(std::span<const float> x, std::span<const float> angles, int head_dim,
                       std::span<float> out) = 0;
 
+  /// Products of the same x, [rows, weight.cols], rotated or as they are: what matmul() and rotate() give, at
+  /// once where the backend can.
+  virtual void project(std::span<const Projection> projections, std::span<const float> x,
+                       const Angles& angles) {
+    for (const Projection& projection : projections) {
+      matmul(*projection.weight, x, projection.out);
+      if (!projection.out_sink.empty()) {
+        rotate(projection.out, angles.sink, angles.head_dim, projection.out_sink);
+      }
+      if (projection.rotated) {
+        rotate(projection.out, angles.stream, angles.head_dim, projection.out);
+      }
+    }
+  }
+
   /// Softmax attention, scaled by head_dim^-1/2, of each row over its own runs (none: a zero row).
   /// queries_stream, queries_sink, out: [rows, n_heads, head_dim]. Row r sees
   /// runs[run_begin[r] … run_begin[r + 1]); run_begin: [rows + 1].
@@ -139,9 +171,9 @@ class Backend {
   virtual void swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x,
                       std::span<float> out) = 0;
 
-  /// Writes row r of keys and values, [slots, n_kv_heads, head_dim] each, to slots[r], converted to dtype.
-  virtual void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
-                        std::span<const KvSlot> slots) = 0;
+  /// Writes each slot's row of keys and values, [rows, n_kv_heads, head_dim] both, there, converted to dtype.
+  virtual void store_kv(std::span<const float> keys, std::span<const float> values, int n_kv_heads,
+                        int head_dim, DType dtype, std::span<const KvSlot> slots) = 0;
 
   virtual void copy(std::span<const float> from, std::span<float> to) = 0;
   virtual void copy(std::span<const double> from, std::span<double> to) = 0;

@@ -62,17 +62,16 @@ void HostBackend::fill_zero(std::span<float> x) {
   std::ranges::fill(x, 0.0F);
 }
 
-void HostBackend::store_kv(std::span<const float> keys, std::span<const float> values, int head_dim,
-                           DType dtype, std::span<const KvSlot> slots) {
+void HostBackend::store_kv(std::span<const float> keys, std::span<const float> values, int n_kv_heads,
+                           int head_dim, DType dtype, std::span<const KvSlot> slots) {
   assert(keys.size() == values.size());
-  const std::size_t row_size = slots.empty() ? 0 : keys.size() / slots.size();
-  assert(keys.size() == slots.size() * row_size && row_size % head_dim == 0);
-  for (std::size_t r = 0; r < slots.size(); ++r) {
-    for (std::size_t first = 0; first < row_size; first += head_dim) {
-      const auto head = static_cast<std::int64_t>(first / head_dim);
-      const std::int64_t at = head * slots[r].head_stride_bytes;
-      store_row(dtype, keys.subspan(r * row_size + first, head_dim), slots[r].keys + at);
-      store_row(dtype, values.subspan(r * row_size + first, head_dim), slots[r].values + at);
+  const auto size = static_cast<std::size_t>(head_dim);
+  for (const KvSlot& slot : slots) {
+    for (std::int64_t head = 0; head < n_kv_heads; ++head) {
+      const auto from = static_cast<std::size_t>(slot.row * std::int64_t{n_kv_heads} + head) * size;
+      const std::int64_t at = head * slot.head_stride_bytes;
+      store_row(dtype, keys.subspan(from, size), slot.keys + at);
+      store_row(dtype, values.subspan(from, size), slot.values + at);
     }
   }
 }

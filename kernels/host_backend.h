@@ -33,8 +33,8 @@ class HostBackend : public Backend {
   void copy(std::span<const float> from, std::span<float> to) override;
   void copy(std::span<const double> from, std::span<double> to) override;
   void fill_zero(std::span<float> x) override;
-  void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
-                std::span<const KvSlot> slots) override;
+  void store_kv(std::span<const float> keys, std::span<const float> values, int n_kv_heads, int head_dim,
+                DType dtype, std::span<const KvSlot> slots) override;
   void raise_to_difference(std::span<const float> a, std::span<const float> b,
                            std::span<float> largest) override;
   void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) override;

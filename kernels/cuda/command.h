@@ -29,7 +29,7 @@ struct Command {
   std::uint32_t shared_bytes = 0;
   /// It may begin before the command before it has ended, which must be a kernel, too; where the device can.
   std::uint32_t overlaps = 0;
-  alignas(16) std::array<std::byte, 192> arguments{};
+  alignas(16) std::array<std::byte, 272> arguments{};
 
   bool operator==(const Command&) const = default;
   bool is_kernel() const { return kernel != 0; }

@@ -220,14 +220,26 @@ void DeviceBackend::rotate(std::span<const float> x, std::span<const float> angl
   }
 }
 
+void DeviceBackend::project(std::span<const Projection> projections, std::span<const float> x,
+                            const Angles& angles) {
+  while (!projections.empty()) {
+    std::size_t n = products_.project(projections, x, angles);
+    if (n == 0) {
+      n = 1;
+      Backend::project(projections.first(n), x, angles);
+    }
+    projections = projections.subspan(n);
+  }
+}
+
 void DeviceBackend::attend(const AttentionShape& shape, std::span<const float> queries_stream,
                            std::span<const float> queries_sink, std::span<const KvRun> runs,
                            std::span<const std::int32_t> run_begin, std::span<float> out) {
   attention_.attend(shape, queries_stream, queries_sink, runs, run_begin, out);
 }
 
-void DeviceBackend::store_kv(std::span<const float> keys, std::span<const float> values, int head_dim,
-                             DType dtype, std::span<const KvSlot> slots) {
+void DeviceBackend::store_kv(std::span<const float> keys, std::span<const float> values, int n_kv_heads,
+                             int head_dim, DType dtype, std::span<const KvSlot> slots) {
   assert(keys.size() == values.size());
   const std::int64_t rows = std::ssize(slots);
   if (rows == 0) {
@@ -235,14 +247,17 @@ void DeviceBackend::store_kv(std::span<const float> keys, std::span<const float>
   }
   slots_.clear();
   for (const KvSlot& slot : slots) {
-    slots_.push_back({.keys = slot.keys, .values = slot.values, .head_stride_bytes = slot.head_stride_bytes});
+    slots_.push_back({.keys = slot.keys,
+                      .values = slot.values,
+                      .head_stride_bytes = slot.head_stride_bytes,
+                      .row = slot.row});
   }
   queue_.issue(store_kv_command(queue_.grid_rows(rows),
                                 {.keys = keys.data(),
                                  .values = values.data(),
                                  .slots = queue_.place_rows(std::span<const StoredSlot>(slots_)),
                                  .count = queue_.count(rows),
-                                 .n_kv_heads = static_cast<std::int32_t>(std::ssize(keys) / rows / head_dim),
+                                 .n_kv_heads = n_kv_heads,
                                  .head_dim = head_dim,
                                  .dtype = dtype}));
 }

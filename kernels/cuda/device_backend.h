@@ -42,12 +42,14 @@ class DeviceBackend final : public Backend {
   void matmul_add(const Matrix& weight, std::span<const float> x, std::span<double> out) override;
   void rotate(std::span<const float> x, std::span<const float> angles, int head_dim,
               std::span<float> out) override;
+  void project(std::span<const Projection> projections, std::span<const float> x,
+               const Angles& angles) override;
   void attend(const AttentionShape& shape, std::span<const float> queries_stream,
               std::span<const float> queries_sink, std::span<const KvRun> runs,
               std::span<const std::int32_t> run_begin, std::span<float> out) override;
   void swiglu(const Matrix& gate, const Matrix& up, std::span<const float> x, std::span<float> out) override;
-  void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
-                std::span<const KvSlot> slots) override;
+  void store_kv(std::span<const float> keys, std::span<const float> values, int n_kv_heads, int head_dim,
+                DType dtype, std::span<const KvSlot> slots) override;
   void copy(std::span<const float> from, std::span<float> to) override;
   void copy(std::span<const double> from, std::span<double> to) override;
   void fill_zero(std::span<float> x) override;

@@ -114,6 +114,17 @@ __device__ T warp_max(T value) {
   return value;
 }
 
+/// A pair of numbers, half a head apart, turned by the d-th of a head's angles.
+struct Turned {
+  float low;
+  float high;
+};
+__device__ inline Turned turned(float low, float high, const float* angles, int half, int d) {
+  const double cosine = angles[d];
+  const double sine = angles[half + d];
+  return {static_cast<float>(low * cosine - high * sine), static_cast<float>(high * cosine + low * sine)};
+}
+
 /// g · sigmoid(g) · u
 __device__ inline float gated(double g, double u) {
   return static_cast<float>(g / (1.0 + exp(-g)) * u);

@@ -66,6 +66,33 @@ void DeviceProducts::product(const DeviceMatrix& weight, std::span<const float> 
   multiply({.a = weight}, x, epilogue, out);
 }
 
+std::size_t DeviceProducts::project(std::span<const Projection> projections, std::span<const float> x,
+                                    const Angles& angles) {
+  const DeviceMatrix& first = DeviceMatrix::of(*projections.front().weight);
+  const std::int64_t rows = std::ssize(x) / first.cols();
+  if (rows == 0 || !small(first.dtype(), rows)) {
+    return 0;
+  }
+  ProjectArguments arguments{.x = x.data(),
+                             .angles_stream = angles.stream.data(),
+                             .angles_sink = angles.sink.data(),
+                             .count = queue_.count(rows),
+                             .head_dim = angles.head_dim};
+  std::size_t n = 0;
+  for (ProjectedMatrix& matrix : arguments.matrices) {
+    if (n == projections.size() || DeviceMatrix::of(*projections[n].weight).dtype() != first.dtype()) {
+      break;
+    }
+    const Projection& projection = projections[n++];
+    matrix.weight = DeviceMatrix::of(*projection.weight).planes();
+    matrix.out = projection.out.data();
+    matrix.out_sink = projection.out_sink.empty() ? nullptr : projection.out_sink.data();
+    matrix.rotated = projection.rotated ? 1 : 0;
+  }
+  queue_.issue(project_command(first.dtype(), queue_.grid_rows(rows), arguments));
+  return n;
+}
+
 void DeviceProducts::swiglu(const DeviceMatrix& gate, const DeviceMatrix& up, std::span<const float> x,
                             float* out) {
   if (gate.dtype() == up.dtype()) {

@@ -16,6 +16,10 @@ class DeviceProducts {
   /// x: [rows, weight.cols]; out as the epilogue says, [rows, weight.rows]. Not swiglu.
   void product(const DeviceMatrix& weight, std::span<const float> x, Epilogue epilogue, void* out);
   void swiglu(const DeviceMatrix& gate, const DeviceMatrix& up, std::span<const float> x, float* out);
+  /// The first of these that can be done at once, which they are: how many. 0: none, since their rows are too
+  /// many.
+  std::size_t project(std::span<const Projection> projections, std::span<const float> x,
+                      const Angles& angles);
   /// Products of fewer rows are laid out as for that many.
   void keep_layout(std::int64_t rows) { kept_rows_ = rows; }
 

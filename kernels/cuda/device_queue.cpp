@@ -55,7 +55,10 @@ void DeviceQueue::issue(const Command& command) {
 }
 
 std::int64_t DeviceQueue::grid_rows(std::int64_t n) const {
-  return in_step() && n <= step_rows_ ? step_bucket_ : n;
+  if (in_step() && n < step_rows_) {
+    return step_bucket_;
+  }
+  return in_step() && n % step_rows_ == 0 ? n / step_rows_ * step_bucket_ : n;
 }
 
 std::int64_t DeviceQueue::grid_elements(std::int64_t n) const {

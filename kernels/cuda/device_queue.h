@@ -32,7 +32,7 @@ class DeviceQueue {
 
   void issue(const Command& command);
 
-  /// For how many rows to lay a kernel out that has n.
+  /// For how many rows to lay a kernel out that has n: some of the step's, all, or a multiple.
   std::int64_t grid_rows(std::int64_t n) const;
   /// For how many elements: of rows, or of as many whatever the step.
   std::int64_t grid_elements(std::int64_t n) const;

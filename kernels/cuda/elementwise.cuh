@@ -57,12 +57,9 @@ static __global__ void __launch_bounds__(kRowThreads) rotate(RotateArguments arg
   const std::int64_t at =
       row * arguments.row_size + static_cast<std::int64_t>(pair / half) * arguments.head_dim + d;
   const float* angles = arguments.angles + row * arguments.head_dim;
-  const double cosine = angles[d];
-  const double sine = angles[half + d];
-  const double low = arguments.x[at];
-  const double high = arguments.x[at + half];
-  arguments.out[at] = static_cast<float>(low * cosine - high * sine);
-  arguments.out[at + half] = static_cast<float>(high * cosine + low * sine);
+  const Turned pair_turned = turned(arguments.x[at], arguments.x[at + half], angles, half, d);
+  arguments.out[at] = pair_turned.low;
+  arguments.out[at + half] = pair_turned.high;
 }
 
 __device__ inline float number_of(DType dtype, const Planes& table, std::int64_t row, int col) {
@@ -199,17 +196,17 @@ __device__ inline void store_head(DType dtype, const float* numbers, int n, std:
   }
 }
 
-/// A warp stores one head's key and value of one token. grid: [rows, heads / 8]
+/// A warp stores one head's key and value of one token. grid: [slots, heads / 8]
 static __global__ void __launch_bounds__(kRowThreads) store_kv(StoreKvArguments arguments) {
   take_turn();
-  const std::int64_t row = blockIdx.x;
   const int head = static_cast<int>(blockIdx.y) * (kRowThreads / kWarp) + warp_index();
-  if (row >= value_of(arguments.count) || head >= arguments.n_kv_heads) {
+  if (blockIdx.x >= value_of(arguments.count) || head >= arguments.n_kv_heads) {
     return;
   }
-  const StoredSlot slot = arguments.slots[row];
-  const std::int64_t from = (row * arguments.n_kv_heads + head) * arguments.head_dim;
-  const std::int64_t to = head * slot.head_stride_bytes;
+  const StoredSlot slot = arguments.slots[blockIdx.x];
+  const std::int64_t from =
+      (static_cast<std::int64_t>(slot.row) * arguments.n_kv_heads + head) * arguments.head_dim;
+  const std::int64_t to = static_cast<std::int64_t>(head) * slot.head_stride_bytes;
   store_head(arguments.dtype, arguments.keys + from, arguments.head_dim, slot.keys + to);
   store_head(arguments.dtype, arguments.values + from, arguments.head_dim, slot.values + to);
 }

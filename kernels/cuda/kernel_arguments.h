@@ -50,6 +50,27 @@ struct SmallProductArguments {
   std::int32_t row_blocks = 1;  // how many blocks share the same weights
 };
 
+/// One of the matrices of a launch.
+struct ProjectedMatrix {
+  Planes weight;
+  float* out = nullptr;                     // [count, weight.rows]
+  float* out_sink = nullptr;                // as out, rotated by angles_sink; null: not asked for
+  std::uint32_t first_block = 0xffffffffU;  // of those that compute it; as it is, there is no such matrix
+  std::int32_t rotated = 0;                 // out by angles_stream
+};
+
+/// out[r, o] = x[r] · weight[o] for each matrix; x: [count, cols], angles: [count, head_dim].
+struct ProjectArguments {
+  static constexpr int kMost = 3;
+  ProjectedMatrix matrices[kMost];
+  const float* x = nullptr;
+  const float* angles_stream = nullptr;
+  const float* angles_sink = nullptr;
+  Count count;
+  std::int32_t head_dim = 0;
+  std::int32_t row_blocks = 1;  // how many blocks share the same weights
+};
+
 /// Rows of x as 16-bit numbers, padded with zeros to padded_cols and to the grid's rows.
 struct ActivationsArguments {
   const float* x = nullptr;
@@ -144,7 +165,8 @@ struct DifferenceArguments {
 struct StoredSlot {
   std::byte* keys = nullptr;
   std::byte* values = nullptr;
-  std::int64_t head_stride_bytes = 0;
+  std::int32_t head_stride_bytes = 0;
+  std::int32_t row = 0;  // of the keys and values that are stored there
 };
 
 struct StoreKvArguments {

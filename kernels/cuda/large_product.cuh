@@ -80,11 +80,12 @@ __global__ void __launch_bounds__(kLargeThreads) dequantise(DequantiseArguments 
   using Of = Fragment<kType>;
   constexpr float kLargest = 65504;
   const std::int64_t row = arguments.first + static_cast<std::int64_t>(blockIdx.x);
+  const WeightRow weights = weight_row(arguments.matrix, row);
   std::uint16_t* out = arguments.out + static_cast<std::int64_t>(blockIdx.x) * arguments.padded_cols;
   for (int unit = static_cast<int>(threadIdx.x); unit < Of::units(arguments.matrix.cols);
        unit += kLargeThreads) {
     Of fragment;
-    fragment.load(arguments.matrix, row, unit);
+    fragment.load(weights, unit);
 #pragma unroll
     for (int p = 0; p < Of::kPieces; ++p) {
       float numbers[kPiece];

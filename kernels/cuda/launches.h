@@ -12,6 +12,8 @@ namespace condensed::kernels::cuda {
 constexpr std::int64_t kMostSmallRows = 8;  // products with more are for the library, if it can
 
 Command small_product_command(DType dtype, std::int64_t rows, const SmallProductArguments& arguments);
+/// Of matrices of one format; their first_block and row_blocks are filled in.
+Command project_command(DType dtype, std::int64_t rows, const ProjectArguments& arguments);
 Command activations_command(bool bf16, std::int64_t rows, const ActivationsArguments& arguments);
 /// Of a quantised matrix.
 Command dequantise_command(DType dtype, std::int64_t rows, const DequantiseArguments& arguments);

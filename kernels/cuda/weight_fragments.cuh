@@ -7,6 +7,17 @@ namespace condensed::kernels::cuda {
 
 constexpr int kPiece = 8;
 
+/// Where a row of a matrix begins in each of its planes.
+struct WeightRow {
+  const std::byte* numbers;
+  const std::byte* factors;
+  const std::byte* scales;
+};
+__device__ inline WeightRow weight_row(const Planes& matrix, std::int64_t row) {
+  return {matrix.numbers + row * matrix.number_stride, matrix.factors + row * matrix.factor_stride,
+          matrix.scales + row * matrix.scale_stride};
+}
+
 /// Float32 weights are summed in float64, all others in float32 (kernels/backend.h).
 template <DType kType>
 struct SumOf {
@@ -31,8 +42,8 @@ struct Fragment<DType::f32> {
 
   __device__ static int units(int cols) { return (cols + 7) / 8; }
   __device__ static int first(int unit, int /*piece*/) { return unit * 8; }
-  __device__ void load(const Planes& matrix, std::int64_t row, int unit) {
-    const auto* at = reinterpret_cast<const float4*>(matrix.numbers + row * matrix.number_stride) + 2 * unit;
+  __device__ void load(const WeightRow& row, int unit) {
+    const auto* at = reinterpret_cast<const float4*>(row.numbers) + 2 * unit;
     low = at[0];  // to stay in the cache: with many rows several blocks read it
     high = at[1];
   }
@@ -52,8 +63,8 @@ struct HalfFragment {
 
   __device__ static int units(int cols) { return (cols + 7) / 8; }
   __device__ static int first(int unit, int /*piece*/) { return unit * 8; }
-  __device__ void load(const Planes& matrix, std::int64_t row, int unit) {
-    words = __ldcs(reinterpret_cast<const uint4*>(matrix.numbers + row * matrix.number_stride) + unit);
+  __device__ void load(const WeightRow& row, int unit) {
+    words = __ldcs(reinterpret_cast<const uint4*>(row.numbers) + unit);
   }
   __device__ float multiplier(int /*piece*/) const { return 1; }
   __device__ static float number(std::uint32_t bits) {
@@ -80,10 +91,10 @@ struct Fragment<DType::q8> {
 
   __device__ static int units(int cols) { return (cols + 15) / 16; }
   __device__ static int first(int unit, int piece) { return unit * 16 + piece * kPiece; }
-  __device__ void load(const Planes& matrix, std::int64_t row, int unit) {
-    words = __ldcs(reinterpret_cast<const uint4*>(matrix.numbers + row * matrix.number_stride) + unit);
+  __device__ void load(const WeightRow& row, int unit) {
+    words = __ldcs(reinterpret_cast<const uint4*>(row.numbers) + unit);
     const int group = unit * 16 / static_cast<int>(kQ8Group);
-    scale = f16_bits_to_float(load_u16(matrix.scales + row * matrix.scale_stride + 2 * group));
+    scale = f16_bits_to_float(load_u16(row.scales + 2 * group));
   }
   __device__ float multiplier(int /*piece*/) const { return scale; }
   __device__ void piece(int piece, float (&out)[kPiece]) const {
@@ -108,13 +119,11 @@ struct Fragment<DType::q4> {
 
   __device__ static int units(int cols) { return (cols + 127) / 128 * 4; }
   __device__ static int first(int unit, int piece) { return unit / 4 * 128 + piece * 32 + unit % 4 * kPiece; }
-  __device__ void load(const Planes& matrix, std::int64_t row, int unit) {
-    words = __ldcs(reinterpret_cast<const uint4*>(matrix.numbers + row * matrix.number_stride) + unit);
-    factors =
-        *(reinterpret_cast<const std::uint32_t*>(matrix.factors + row * matrix.factor_stride) + unit / 4);
+  __device__ void load(const WeightRow& row, int unit) {
+    words = __ldcs(reinterpret_cast<const uint4*>(row.numbers) + unit);
+    factors = *(reinterpret_cast<const std::uint32_t*>(row.factors) + unit / 4);
     const int group = unit / 4 * 128 / static_cast<int>(kQ4Group);
-    scale =
-        f16_bits_to_float(load_u16(matrix.scales + row * matrix.scale_stride + 2 * group)) * kQ4FactorUnit;
+    scale = f16_bits_to_float(load_u16(row.scales + 2 * group)) * kQ4FactorUnit;
   }
   __device__ float multiplier(int piece) const { return signed_byte(factors, piece) * scale; }
   __device__ void piece(int piece, float (&out)[kPiece]) const {
@@ -138,7 +147,7 @@ __device__ float number_at(const Planes& matrix, std::int64_t row, int col) {
     piece = col % 128 / 32;
   }
   Of fragment;
-  fragment.load(matrix, row, unit);
+  fragment.load(weight_row(matrix, row), unit);
   float numbers[kPiece];
   fragment.piece(piece, numbers);
   float value = 0;

@@ -398,7 +398,7 @@ TEST(CondensedCache, StoringInTheNextSlotIsAppendingOne) {
       const std::span<const float> values = std::span(numbers).subspan(16 * owner + 8, 8);
       pending.push_back({.keys = keys.data(), .values = values.data()});
       const kernels::KvSlot slot = stored.next_slot(owner);
-      backend->store_kv(keys, values, shape.head_dim, shape.dtype, {&slot, 1});
+      backend->store_kv(keys, values, shape.n_kv_heads, shape.head_dim, shape.dtype, {&slot, 1});
     }
     stored.advance();
     appended.append(1, pending);

@@ -397,7 +397,7 @@ TEST(Devices, EveryCallIsForTheBackendsOwnWhateverTheThread) {
     on_new_thread([&] { EXPECT_EQ(backend->max_abs_difference(numbers, numbers), 0); });
     // The first thing that an operation does is to place its parameters; then it takes scratch memory.
     on_new_thread([&] {
-      backend->store_kv(numbers, numbers, 64, DType::f32,
+      backend->store_kv(numbers, numbers, 1, 64, DType::f32,
                         std::vector<KvSlot>{{.keys = logits.get(), .values = logits.get() + 4096}});
     });
     on_new_thread([&] {

@@ -148,6 +148,19 @@ TEST(Steps, NoWaitInsideAStepAndNoKernelOutsideItsGraph) {
   EXPECT_EQ(emulation::counts().kernels, before.kernels + 1);  // the copy of the logits
 }
 
+TEST(Steps, AreFewKernels) {
+  Streams streams(device_model(kCase), 1, kWindow, 1);
+  emulation::Counts before;
+  do {
+    before = emulation::counts();
+    streams.step({0}, {1});
+  } while (emulation::counts().captures == before.captures);
+  // Parameters, angles, embedding; the last row, its norm, its logits; what joins the cache; the logits' way
+  // here.
+  constexpr long kRest = 8;
+  EXPECT_EQ(emulation::counts().kernels - before.kernels, 8 * streams.model().config.n_layers + kRest);
+}
+
 TEST(Steps, KernelsOverlapWhereTheDeviceCan) {
   const auto run = [](int compute_capability) {
     emulation::set_compute_capability(compute_capability);

@@ -1,5 +1,6 @@
 // Attention and the caches it reads, against the plain reference.
 
+#include <algorithm>
 #include <memory>
 #include <tuple>
 
@@ -111,9 +112,11 @@ Finding check_store_kv(Trial& trial, int n_cases) {
       std::byte* at = cache.span().data() + s * width;
       slots.push_back({.keys = at,
                        .values = at + plane,
-                       .head_stride_bytes = static_cast<std::int32_t>(width * n_slots)});
+                       .head_stride_bytes = static_cast<std::int32_t>(width * n_slots),
+                       .row = s});
     }
-    trial.backend.store_kv(device_keys.span(), device_values.span(), head_dim, dtype, slots);
+    std::ranges::reverse(slots);  // they need not stand in the order of rows
+    trial.backend.store_kv(device_keys.span(), device_values.span(), heads, head_dim, dtype, slots);
     const auto stored = cache.host();
     const auto compare = [&](const std::vector<float>& numbers, std::size_t base) {
       std::vector<float> back(static_cast<std::size_t>(head_dim));

@@ -70,7 +70,7 @@ TEST(Allocation, SecondStepAllocatesNothing) {
     backend->rms_norm(residual, weight, 1e-5F, y);
     backend->rotate(y, angles, kDim / 4, y);
     backend->attend({4, 1, kDim / 4}, y, y, runs, run_begin, x);
-    backend->store_kv(x, y, kDim / 4, DType::bf16, slots);
+    backend->store_kv(x, y, 4, kDim / 4, DType::bf16, slots);
     backend->matmul(*matrix, x, wide);
     backend->swiglu(*matrix, *matrix, x, wide);
     return backend->max_abs_difference(x, y);

@@ -66,10 +66,10 @@ class ForwardingBackend : public Backend {
     before("swiglu");
     inner_->swiglu(gate, up, x, out);
   }
-  void store_kv(std::span<const float> keys, std::span<const float> values, int head_dim, DType dtype,
-                std::span<const KvSlot> slots) override {
+  void store_kv(std::span<const float> keys, std::span<const float> values, int n_kv_heads, int head_dim,
+                DType dtype, std::span<const KvSlot> slots) override {
     before("store_kv");
-    inner_->store_kv(keys, values, head_dim, dtype, slots);
+    inner_->store_kv(keys, values, n_kv_heads, head_dim, dtype, slots);
   }
   void copy(std::span<const float> from, std::span<float> to) override {
     before("copy");

@@ -59,11 +59,11 @@ TEST_P(MemoryOperations, StoresKeysAndValuesInTheirSlots) {
     constexpr std::byte kUntouched{77};
     std::vector<std::byte> key_bytes(4 * stride, kUntouched);
     std::vector<std::byte> value_bytes(4 * stride, kUntouched);
-    const auto slot = [&](std::size_t first) {
+    const auto slot = [&](std::size_t first, std::int32_t token) {
       return KvSlot{key_bytes.data() + first * stride, value_bytes.data() + first * stride,
-                    static_cast<std::int32_t>(stride)};
+                    static_cast<std::int32_t>(stride), token};
     };
-    backend().store_kv(keys, values, 2, dtype, std::vector<KvSlot>{slot(2), slot(0)});
+    backend().store_kv(keys, values, 2, 2, dtype, std::vector<KvSlot>{slot(0, 1), slot(2, 0)});
 
     const std::size_t head_at[] = {2, 3, 0, 1};  // of token 0's heads, then token 1's
     for (std::size_t i = 0; i < 4; ++i) {

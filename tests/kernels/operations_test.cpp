@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <limits>
+#include <memory>
 #include <numbers>
 #include <vector>
 
@@ -199,6 +201,49 @@ TEST_P(Operations, Rotate) {
     expect_same_bits(in_place.span(), actual.span());
     for (int j = 0; j < rows * heads * head_dim; ++j) {
       expect_within(actual.span()[j], expected.span()[j], 4 * kRounding);  // two products of at most 1
+    }
+  }
+}
+
+TEST_P(Operations, ProjectIsMatmulAndRotate) {
+  for (int i = 0; i < 40 && !HasFailure(); ++i) {
+    const int rows = draw(random_, 1, 11);
+    const int cols = draw(random_, 1, 200);
+    const int head_dim = 2 * draw(random_, 1, 20);
+    SCOPED_TRACE(testing::Message() << i << ": " << rows << " x " << cols << ", heads of " << head_dim);
+    const auto x = random_floats(random_, rows * cols);
+    const auto stream = random_floats(random_, rows * head_dim);
+    const auto sink = random_floats(random_, rows * head_dim);
+    std::vector<std::unique_ptr<Matrix>> weights;
+    std::vector<StoredArray> stored;
+    std::deque<GuardedOutput<float>> expected, actual;
+    for (int m = 0; m < 5; ++m) {  // queries, keys, values; then of two more matrices queries
+      const int outputs = head_dim * draw(random_, 1, 4);
+      const DType dtype = kWeightTypes[(i + (i % 4 == 0 ? m : 0)) % 5];
+      stored.emplace_back(dtype, random_floats(random_, outputs * cols), 0, cols);
+      for (int of = 0; of < 2; ++of) {  // in the stream's frame and in the sinks'
+        expected.emplace_back(rows * outputs);
+        actual.emplace_back(rows * outputs);
+      }
+    }
+    std::vector<Projection> projections;
+    for (int m = 0; m < 5; ++m) {
+      weights.push_back(backend().load_matrix(stored[m].matrix()));
+      const auto plain = expected[2 * m].span();
+      backend().matmul(*weights[m], x, plain);
+      projections.push_back({.weight = weights[m].get(), .out = actual[2 * m].span()});
+      if (m != 1 && m != 2) {
+        backend().rotate(plain, sink, head_dim, expected[2 * m + 1].span());
+        projections[m].out_sink = actual[2 * m + 1].span();
+      }
+      if (m != 2) {
+        backend().rotate(plain, stream, head_dim, plain);
+        projections[m].rotated = true;
+      }
+    }
+    backend().project(projections, x, {.stream = stream, .sink = sink, .head_dim = head_dim});
+    for (std::size_t m = 0; m < expected.size(); ++m) {
+      expect_same_bits(actual[m].span(), expected[m].span());
     }
   }
 }
