@@ -7,8 +7,9 @@
 
 /// Attention of one query token over its runs of cached tokens. The host cuts a row's tokens into items of
 /// equal length; a block takes one item and one head of keys for up to eight of the query heads that share
-/// it, reads every key and every value once, and leaves what the softmax needs of them; a second kernel puts
-/// a row's items together. How a row is cut depends on that row alone, so its numbers do, too.
+/// it, reads every key and every value once, and leaves what the softmax needs of them; the block that is
+/// done last of a row's, for the same heads, puts the items together in their order. How a row is cut depends
+/// on that row alone, so its numbers do, too.
 namespace condensed::kernels::cuda {
 
 constexpr int kAttendWarps = 4;
@@ -228,6 +229,48 @@ __device__ void with_format(DType dtype, const Visit& visit) {
   }
 }
 
+/// Whether this block is the last of `n` that arrive here; what the others have written can then be read. All
+/// threads call. The counter is zero again when the last has come. flag: shared.
+__device__ inline bool arrives_last(unsigned* counter, unsigned n, int* flag) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    const bool last = atomicAdd(counter, 1U) + 1 == n;
+    if (last) {
+      *counter = 0;
+    }
+    __threadfence();
+    *flag = last ? 1 : 0;
+  }
+  __syncthreads();
+  return *flag != 0;
+}
+
+/// out = the sums of items first … end put together, for heads first_head … first_head + n_heads.
+__device__ inline void combine_items(const AttendArguments& arguments, std::int64_t row, std::int64_t first,
+                                     std::int64_t end, int first_head, int n_heads) {
+  for (int i = static_cast<int>(threadIdx.x); i < n_heads * arguments.head_dim; i += kAttendThreads) {
+    const int head = first_head + i / arguments.head_dim;
+    const int d = i % arguments.head_dim;
+    const auto share = [&](std::int64_t item) {
+      return arguments.shares + 2 * (item * arguments.n_heads + head);
+    };
+    float highest = -INFINITY;
+    for (std::int64_t item = first; item < end; ++item) {
+      highest = fmaxf(highest, __ldcg(share(item)));
+    }
+    float total = 0;
+    float sum = 0;
+    for (std::int64_t item = first; item < end; ++item) {
+      const float weight = expf(__ldcg(share(item)) - highest);
+      total = fmaf(__ldcg(share(item) + 1), weight, total);
+      sum = fmaf(__ldcg(arguments.sums + (item * arguments.n_heads + head) * arguments.head_dim + d), weight,
+                 sum);
+    }
+    arguments.out[(row * arguments.n_heads + head) * arguments.head_dim + d] = sum / total;
+  }
+}
+
 /// grid: [items, n_kv_heads, groups of kHeads query heads]
 template <int kHeads>
 __global__ void __launch_bounds__(kAttendThreads, 3) attend(AttendArguments arguments) {
@@ -280,41 +323,26 @@ __global__ void __launch_bounds__(kAttendThreads, 3) attend(AttendArguments argu
     done += segment.n_tokens;
   }
   add_up<kHeads>(plan, n_heads, head_dim, sums, totals, arguments.sums + place * head_dim);
+
+  if (item.n_tokens == 0) {  // all that the row has
+    for (int i = static_cast<int>(threadIdx.x); i < n_heads * head_dim; i += kAttendThreads) {
+      arguments.out[query + i] = 0;
+    }
+    return;
+  }
+  const std::int64_t first_item = arguments.item_begin[item.row];
+  const std::int64_t end_item = arguments.item_begin[item.row + 1];
+  const std::int64_t counter =
+      (static_cast<std::int64_t>(item.row) * gridDim.y + blockIdx.y) * gridDim.z + blockIdx.z;
+  if (arrives_last(arguments.arrived + counter, static_cast<unsigned>(end_item - first_item),
+                   reinterpret_cast<int*>(dynamic_shared_bytes))) {
+    combine_items(arguments, item.row, first_item, end_item, first_head, n_heads);
+  }
 }
 
 /// What a block of attend() keeps in shared memory: scores and sums.
 constexpr std::size_t attend_shared_bytes(int heads, int max_tokens, int head_dim) {
   return sizeof(float) * static_cast<std::size_t>(heads) * static_cast<std::size_t>(max_tokens + head_dim);
-}
-
-/// out = the items' sums put together; no items: zeros. grid: [rows, n_heads]
-static __global__ void __launch_bounds__(kAttendThreads) combine(CombineArguments arguments) {
-  take_turn();
-  const std::int64_t row = blockIdx.x;
-  const std::int64_t head = blockIdx.y;
-  if (row >= value_of(arguments.count)) {
-    return;
-  }
-  const std::int64_t first = arguments.item_begin[row];
-  const std::int64_t end = arguments.item_begin[row + 1];
-  float highest = -INFINITY;
-  for (std::int64_t item = first; item < end; ++item) {
-    highest = fmaxf(highest, arguments.shares[2 * (item * arguments.n_heads + head)]);
-  }
-  float total = 0;
-  for (std::int64_t item = first; item < end; ++item) {
-    const float* share = arguments.shares + 2 * (item * arguments.n_heads + head);
-    total = fmaf(share[1], expf(share[0] - highest), total);
-  }
-  for (int d = static_cast<int>(threadIdx.x); d < arguments.head_dim; d += kAttendThreads) {
-    float sum = 0;
-    for (std::int64_t item = first; item < end; ++item) {
-      const std::int64_t at = item * arguments.n_heads + head;
-      sum = fmaf(arguments.sums[at * arguments.head_dim + d], expf(arguments.shares[2 * at] - highest), sum);
-    }
-    arguments.out[(row * arguments.n_heads + head) * arguments.head_dim + d] =
-        first < end ? sum / total : 0.0F;
-  }
 }
 
 }  // namespace condensed::kernels::cuda

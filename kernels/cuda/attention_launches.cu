@@ -28,11 +28,4 @@ Command attend_command(std::int64_t items, const AttendArguments& arguments) {
   return group <= 4 ? attend_by<4>(items, arguments) : attend_by<8>(items, arguments);
 }
 
-Command combine_command(std::int64_t rows, const CombineArguments& arguments) {
-  const Layout layout{
-      .grid = {static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(arguments.n_heads), 1},
-      .block = kAttendThreads};
-  return kernel_command(&combine, layout, arguments);
-}
-
 }  // namespace condensed::kernels::cuda

@@ -45,6 +45,10 @@ void AttentionPlan::add_row(const AttentionShape& shape, std::int32_t row, std::
   for (const KvRun& run : runs) {
     n_tokens += run.n_tokens;
   }
+  if (n_tokens == 0) {  // somebody has to write its zeros
+    items.push_back({.row = row, .first_segment = static_cast<std::int32_t>(segments.size())});
+    return;
+  }
   const std::int32_t chunk = chunk_tokens(n_tokens, shape.n_kv_heads);
   std::int32_t room = 0;  // of the row's last item
   for (const KvRun& run : runs) {

@@ -14,7 +14,7 @@ namespace condensed::kernels::cuda {
 /// that putting the items together costs as much as reading them. Depends on the row alone.
 std::int32_t chunk_tokens(std::int64_t n_tokens, int n_kv_heads);
 
-/// The rows' tokens, cut into items.
+/// The rows' tokens, cut into items. A row without tokens has one, which has none either.
 struct AttentionPlan {
   std::vector<AttentionItem> items;
   std::vector<Segment> segments;

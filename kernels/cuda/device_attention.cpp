@@ -31,7 +31,7 @@ LongestRow longest_row(const AttentionShape& shape, std::span<const KvRun> runs,
       n_tokens += runs[static_cast<std::size_t>(i)].n_tokens;
     }
     const std::int64_t chunk = chunk_tokens(n_tokens, shape.n_kv_heads);
-    const std::int64_t n_items = (n_tokens + chunk - 1) / chunk;
+    const std::int64_t n_items = std::max<std::int64_t>(1, (n_tokens + chunk - 1) / chunk);
     longest.items = std::max(longest.items, n_items);
     // Every run begins a segment, and so does every item but the first.
     longest.segments = std::max(longest.segments, run_begin[r + 1] - run_begin[r] + n_items);
@@ -104,27 +104,23 @@ void DeviceAttention::attend(const AttentionShape& shape, std::span<const float>
         shape, runs, run_begin.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n) + 1));
     auto* sums = sums_.reserve<float>(queue_, plan.item_capacity * row_size);
     auto* shares = shares_.reserve<float>(queue_, plan.item_capacity * 2 * shape.n_heads);
-    if (plan.item_capacity > 0) {
-      queue_.issue(
-          attend_command(plan.item_capacity, {.queries_stream = queries_stream.data() + first * row_size,
-                                              .queries_sink = queries_sink.data() + first * row_size,
-                                              .items = plan.items,
-                                              .segments = plan.segments,
-                                              .sums = sums,
-                                              .shares = shares,
-                                              .count = queue_.count(plan.n_items),
-                                              .n_heads = shape.n_heads,
-                                              .n_kv_heads = shape.n_kv_heads,
-                                              .head_dim = shape.head_dim,
-                                              .max_tokens = plan.max_tokens}));
-    }
-    queue_.issue(combine_command(queue_.grid_rows(n), {.sums = sums,
-                                                       .shares = shares,
-                                                       .item_begin = plan.item_begin,
-                                                       .out = out.data() + first * row_size,
-                                                       .count = queue_.count(n),
-                                                       .n_heads = shape.n_heads,
-                                                       .head_dim = shape.head_dim}));
+    // A group of heads has at most as many blocks as it has heads.
+    auto* arrived = arrived_.reserve_zeros<unsigned>(queue_, queue_.grid_rows(n) * shape.n_heads);
+    queue_.issue(
+        attend_command(plan.item_capacity, {.queries_stream = queries_stream.data() + first * row_size,
+                                            .queries_sink = queries_sink.data() + first * row_size,
+                                            .items = plan.items,
+                                            .segments = plan.segments,
+                                            .item_begin = plan.item_begin,
+                                            .out = out.data() + first * row_size,
+                                            .arrived = arrived,
+                                            .sums = sums,
+                                            .shares = shares,
+                                            .count = queue_.count(plan.n_items),
+                                            .n_heads = shape.n_heads,
+                                            .n_kv_heads = shape.n_kv_heads,
+                                            .head_dim = shape.head_dim,
+                                            .max_tokens = plan.max_tokens}));
   }
 }
 

@@ -43,6 +43,7 @@ class DeviceAttention {
   std::int64_t generation_ = -1;
   Scratch sums_;
   Scratch shares_;
+  Scratch arrived_;
 };
 
 }  // namespace condensed::kernels::cuda

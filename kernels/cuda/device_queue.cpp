@@ -177,4 +177,10 @@ std::byte* Scratch::reserve_bytes(DeviceQueue& queue, std::size_t bytes) {
   return memory_.get();
 }
 
+/// Now: what a step has written down comes later.
+void Scratch::fill_zero(DeviceQueue& queue) {
+  check(cudaMemsetAsync(memory_.get(), 0, bytes_, queue.stream()), "cudaMemsetAsync");
+  zeroed_bytes_ = bytes_;
+}
+
 }  // namespace condensed::kernels::cuda

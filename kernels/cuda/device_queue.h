@@ -95,13 +95,24 @@ class Scratch {
   T* reserve(DeviceQueue& queue, std::int64_t n) {
     return reinterpret_cast<T*>(reserve_bytes(queue, static_cast<std::size_t>(n) * sizeof(T)));
   }
+  /// Zeros at first; who uses them leaves zeros.
+  template <typename T>
+  T* reserve_zeros(DeviceQueue& queue, std::int64_t n) {
+    T* data = reserve<T>(queue, n);
+    if (zeroed_bytes_ != bytes_) {
+      fill_zero(queue);
+    }
+    return data;
+  }
   std::size_t bytes() const { return bytes_; }
 
  private:
   std::byte* reserve_bytes(DeviceQueue& queue, std::size_t bytes);
+  void fill_zero(DeviceQueue& queue);
 
   DeviceMemory memory_;
   std::size_t bytes_ = 0;
+  std::size_t zeroed_bytes_ = 0;
 };
 
 }  // namespace condensed::kernels::cuda

@@ -206,23 +206,16 @@ struct AttendArguments {
   const float* queries_sink = nullptr;
   const AttentionItem* items = nullptr;
   const Segment* segments = nullptr;
-  float* sums = nullptr;    // [items, n_heads, head_dim]: sum of exp(score - highest) · value
-  float* shares = nullptr;  // [items, n_heads, 2]: the highest score, the sum of exp(score - highest)
-  Count count;              // items
+  const std::int32_t* item_begin = nullptr;  // [rows + 1]
+  float* out = nullptr;                      // [rows, n_heads, head_dim]
+  unsigned* arrived = nullptr;  // [rows, n_kv_heads, groups of query heads]: zeros, before and after
+  float* sums = nullptr;        // [items, n_heads, head_dim]: sum of exp(score - highest) · value
+  float* shares = nullptr;      // [items, n_heads, 2]: the highest score, the sum of exp(score - highest)
+  Count count;                  // items
   std::int32_t n_heads = 0;
   std::int32_t n_kv_heads = 0;
   std::int32_t head_dim = 0;
   std::int32_t max_tokens = 0;  // of an item: what shared memory is laid out for
-};
-
-struct CombineArguments {
-  const float* sums = nullptr;
-  const float* shares = nullptr;
-  const std::int32_t* item_begin = nullptr;  // [rows + 1]
-  float* out = nullptr;
-  Count count;  // rows
-  std::int32_t n_heads = 0;
-  std::int32_t head_dim = 0;
 };
 
 /// The highest of each row of logits, the lowest index where equal, NaN never (0 if there is nothing else).

@@ -20,7 +20,6 @@ Command dequantise_command(DType dtype, std::int64_t rows, const DequantiseArgum
 Command finish_command(std::int64_t rows, const FinishArguments& arguments);
 
 Command attend_command(std::int64_t items, const AttendArguments& arguments);
-Command combine_command(std::int64_t rows, const CombineArguments& arguments);
 constexpr int kMaxAttentionHeadDim = 256;
 
 Command rms_norm_command(std::int64_t rows, const RmsNormArguments& arguments);

@@ -431,7 +431,11 @@ TEST(Launches, KeepToTheGridsLimits) {
   EXPECT_EQ(limited(rotate_command(kRows, {.row_size = 4096, .head_dim = 128})), kRows);
   EXPECT_EQ(limited(embed_command(kRows, {.table = {.cols = 4096}})), kRows);
   EXPECT_EQ(limited(store_kv_command(kRows, {.n_kv_heads = 8, .head_dim = 128})), kRows);
-  EXPECT_EQ(limited(combine_command(kRows, {.n_heads = 32, .head_dim = 128})), kRows);
+  float number = 0;
+  const ProjectedMatrix matrix{.weight = {.rows = 16'384, .cols = 4096}, .out = &number, .rotated = 1};
+  EXPECT_EQ(
+      limited(project_command(DType::f32, kRows, {.matrices = {matrix, matrix, matrix}, .head_dim = 128})),
+      3 * 4096 * (kRows / 8));
   EXPECT_EQ(limited(rms_norm_command(kRows, {.cols = 4096})), kRows);
   EXPECT_EQ(limited(argmax_command(kRows, {.cols = kVocab})), kRows);
   limited(attend_command(kRows, {.n_heads = 32, .n_kv_heads = 8, .head_dim = 128, .max_tokens = 512}));

@@ -73,6 +73,17 @@ inline unsigned atomicMax(unsigned* at, unsigned value) {
   return before;
 }
 
+inline unsigned atomicAdd(unsigned* at, unsigned value) {
+  const unsigned before = *at;
+  *at += value;
+  return before;
+}
+inline void __threadfence() {}
+template <typename T>
+T __ldcg(const T* at) {
+  return *at;
+}
+
 /// An address that the device would fault on must not pass here.
 template <typename T>
 T __ldcs(const T* at) {
