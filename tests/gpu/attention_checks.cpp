@@ -143,4 +143,43 @@ Finding check_store_kv(Trial& trial, int n_cases) {
   return trial.finding(n_cases);
 }
 
+Finding check_project(Trial& trial, int n_cases) {
+  for (int i = 0; i < n_cases; ++i) {
+    const int rows = trial.draw(1, 11);
+    const int cols = trial.draw(1, 500);
+    const int head_dim = 2 * trial.draw(1, 64);
+    const int outputs = head_dim * trial.draw(1, 6);
+    const auto n = static_cast<std::size_t>(rows * outputs);
+    const StoredMatrix query(kWeightTypes[i % 5], trial.floats(std::int64_t{outputs} * cols), cols);
+    const StoredMatrix value(kWeightTypes[i % 5], trial.floats(std::int64_t{outputs} * cols), cols);
+    const auto query_matrix = trial.backend.load_matrix(query.view());
+    const auto value_matrix = trial.backend.load_matrix(value.view());
+    DeviceArray<float> x(trial.backend, trial.floats(std::int64_t{rows} * cols));
+    DeviceArray<float> stream(trial.backend, trial.floats(std::int64_t{rows} * head_dim));
+    DeviceArray<float> sink(trial.backend, trial.floats(std::int64_t{rows} * head_dim));
+    DeviceArray<float> in_stream(trial.backend, n), in_sink(trial.backend, n), values(trial.backend, n);
+    const std::vector<kernels::Projection> projections = {
+        {.weight = query_matrix.get(), .out = in_stream.span(), .out_sink = in_sink.span(), .rotated = true},
+        {.weight = value_matrix.get(), .out = values.span()}};
+    trial.backend.project(projections, x.span(),
+                          {.stream = stream.span(), .sink = sink.span(), .head_dim = head_dim});
+    DeviceArray<float> product(trial.backend, n), rotated(trial.backend, n);
+    const auto compare = [&](const DeviceArray<float>& actual, const DeviceArray<float>& expected) {
+      const auto of = actual.host();
+      const auto with = expected.host();
+      for (std::size_t j = 0; j < n; ++j) {
+        trial.compare(of[j], with[j], 1e-30);
+      }
+    };
+    trial.backend.matmul(*value_matrix, x.span(), product.span());
+    compare(values, product);
+    trial.backend.matmul(*query_matrix, x.span(), product.span());
+    trial.backend.rotate(product.span(), stream.span(), head_dim, rotated.span());
+    compare(in_stream, rotated);
+    trial.backend.rotate(product.span(), sink.span(), head_dim, rotated.span());
+    compare(in_sink, rotated);
+  }
+  return trial.finding(n_cases);
+}
+
 }  // namespace condensed::gpu_check

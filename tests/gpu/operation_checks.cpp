@@ -243,6 +243,7 @@ void check_operations(const Setting& setting, Report& report) {
   run("swiglu", [&](Trial& trial) { return check_swiglu(trial, n); });
   run("embed", [&](Trial& trial) { return check_embed(trial, n); });
   run("norm_and_rotation", [&](Trial& trial) { return check_rows(trial, n); });
+  run("project", [&](Trial& trial) { return check_project(trial, n); });
   run("attend", [&](Trial& trial) { return check_attend(trial, n, setting.brief ? 100 : 400); });
   run("store_kv", [&](Trial& trial) { return check_store_kv(trial, n); });
   run("memory", [&](Trial& trial) { return check_memory(trial, n); });

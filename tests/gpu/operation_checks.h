@@ -9,5 +9,7 @@ namespace condensed::gpu_check {
 Finding check_attend(Trial& trial, int n_cases, int most_tokens);
 /// Random rows written into a cache, in each of its formats.
 Finding check_store_kv(Trial& trial, int n_cases);
+/// Queries and values at once against a product and rotations of the same device, to the bit.
+Finding check_project(Trial& trial, int n_cases);
 
 }  // namespace condensed::gpu_check
