@@ -315,7 +315,7 @@ bool Engine::Loop::step() {
   }
   const auto vocab = static_cast<std::size_t>(model_->config.vocab_size);
   std::span<const float> logits = transformer_->logits();
-  std::span<const std::int32_t> greedy_tokens = transformer_->greedy_tokens();
+  std::span<const std::int32_t> chosen = transformer_->chosen_tokens();
   const Clock::time_point now = Clock::now();
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     const LogitsFor asked = slices_[i].logits_for;
@@ -324,9 +324,9 @@ bool Engine::Loop::step() {
     longest_read = std::max(longest_read, predicts ? n - 1 : n);
     if (asked == LogitsFor::none) {
       runners_[i]->session->advance(n);
-    } else if (asked == LogitsFor::greedy) {
-      runners_[i]->session->advance_greedily(n, greedy_tokens.front());
-      greedy_tokens = greedy_tokens.subspan(1);
+    } else if (asked == LogitsFor::token) {
+      runners_[i]->session->advance(n, chosen.front());
+      chosen = chosen.subspan(1);
     } else {
       runners_[i]->session->advance(n, logits.first(vocab));
       logits = logits.subspan(vocab);

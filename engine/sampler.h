@@ -7,6 +7,7 @@
 #include <pcg_random.hpp>
 
 #include "engine/sampling.h"
+#include "kernels/token_choice.h"
 
 namespace condensed::engine {
 
@@ -28,30 +29,29 @@ class Sampler {
   const RandomState& random_state() const { return random_state_; }
   void set_random_state(const RandomState& state);
 
-  /// Whether draw() gives the token with the highest logit, whatever came before.
-  bool greedy() const;
-
   /// A token in [0, vocab_size) that the penalties count: one of the prompt, or one drawn earlier.
   void observe(std::int32_t token);
 
-  /// logits: [vocab_size]. Allocates nothing. NaN and -infinity are never drawn, unless there is nothing
-  /// else: then token 0 is.
+  /// How the next token is chosen from its logits, whoever does it; the same until observe() or count_draw().
+  kernels::TokenChoice choice() const;
+  /// A token has been chosen so.
+  void count_draw();
+
+  /// Both, on the processor. logits: [vocab_size]. Allocates nothing but the first time.
   std::int32_t draw(std::span<const float> logits);
 
  private:
-  void adjust(std::span<const float> logits);
-  std::size_t candidates();
-  std::size_t keep_top_p(std::size_t n, double mass);
-  std::int32_t pick(std::size_t n);
+  bool penalises() const;
+  void adjust(std::int32_t token, float bias, std::int32_t count);
 
   SamplingOptions options_;
   RandomState random_state_;
   pcg64 random_;
   std::vector<std::int32_t> recent_;  // ring of the last penalty_window tokens
   std::size_t n_observed_ = 0;
-  std::vector<float> adjusted_;        // [vocab_size]
-  std::vector<std::uint16_t> counts_;  // [vocab_size], zero between draws
-  std::vector<std::int32_t> order_;    // candidates
+  std::vector<kernels::LogitAdjustment> adjustments_;  // of the biased and the recent tokens, by id
+  std::vector<float> logits_;                          // [vocab_size], once draw() has needed them
+  kernels::ChoiceSpace space_;
 };
 
 /// Log-probability of `token`, and of the n likeliest tokens (likeliest first, ties to the lowest id), under

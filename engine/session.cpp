@@ -11,6 +11,8 @@ namespace {
 // Text tokenised at once: well under a millisecond, so that one session's long input never holds up a step.
 constexpr std::size_t kTokenisePieceBytes = 512;
 constexpr std::size_t kPenaltyTokens = 1024;  // the largest penalty_window
+// Of a token that the backend chooses: they go to the device with every step. With more the logits come here.
+constexpr std::size_t kMostAdjustments = 4096;
 
 /// Tokens whose ids are kept: what undo() can take back, and what penalties look at after it has.
 std::size_t history_tokens(const cache::StreamWindow& window) {
@@ -341,12 +343,15 @@ std::int64_t Session::runnable() const {
 
 Slice Session::slice(std::int64_t n) {
   const bool last = n == static_cast<std::int64_t>(unread_.size());
-  const bool greedy = last && generation_->sampler.greedy() && generation_->request.n_logprobs < 0;
-  return {.cache = &cache_,
-          .tokens = std::span(unread_).first(static_cast<std::size_t>(n)),
-          .logits_for = greedy ? LogitsFor::greedy
-                        : last ? LogitsFor::last
-                               : LogitsFor::none};
+  Slice slice{.cache = &cache_, .tokens = std::span(unread_).first(static_cast<std::size_t>(n))};
+  if (last) {
+    const kernels::TokenChoice choice = generation_->sampler.choice();
+    const bool on_backend =
+        generation_->request.n_logprobs < 0 && choice.adjustments.size() <= kMostAdjustments;
+    slice.logits_for = on_backend ? LogitsFor::token : LogitsFor::last;
+    slice.choice = on_backend ? choice : kernels::TokenChoice{};
+  }
+  return slice;
 }
 
 /// n tokens have run, n_input of them input.
@@ -364,8 +369,9 @@ void Session::advance(std::int64_t n, std::span<const float> logits) {
   emit(generation_->sampler.draw(logits), logits);
 }
 
-void Session::advance_greedily(std::int64_t n, std::int32_t token) {
+void Session::advance(std::int64_t n, std::int32_t token) {
   read(n, n - 1);
+  generation_->sampler.count_draw();
   emit(token, {});
 }
 

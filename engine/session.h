@@ -109,8 +109,8 @@ class Session {
   void advance(std::int64_t n) { read(n, n); }
   /// The slice has run. logits: [vocab_size] after its last token.
   void advance(std::int64_t n, std::span<const float> logits);
-  /// The slice has run. token: the likeliest after its last one.
-  void advance_greedily(std::int64_t n, std::int32_t token);
+  /// The slice has run. token: what its choice gave after its last one.
+  void advance(std::int64_t n, std::int32_t token);
 
  private:
   struct WaitingInput {

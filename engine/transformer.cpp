@@ -146,7 +146,7 @@ struct Transformer::State {
   RowBuffer active_angles_stream;          // [active, head_dim]
   RowBuffer active_angles_sink;            // [active, head_dim]
   RowBuffer device_logits;                 // [rows asked for, vocab]
-  Rows<std::int32_t> likeliest;            // [rows of device_logits]
+  Rows<std::int32_t> device_tokens;        // [rows of device_logits]
   RowBuffer moved;                         // [slices], of the pass under way
   RowBuffer pending_keys;                  // [n_owners, max_rows, kv_dim]: rotated, not yet in a cache
   RowBuffer pending_values;                // [n_owners, max_rows, kv_dim]
@@ -154,8 +154,8 @@ struct Transformer::State {
   std::vector<SliceRows> slice_rows;
   std::int64_t n_rows = 0;
   std::int64_t n_active = 0;
-  std::int64_t n_logits = 0;  // rows asked for; those that want no more than the likeliest token behind them
-  std::int64_t n_greedy = 0;
+  std::int64_t n_logits = 0;  // rows asked for; those that want no more than a token behind them
+  std::int64_t n_chosen = 0;
   bool frames_differ = false;  // some stream has evicted: its sinks need queries of their own
   std::int64_t most_passes = 1;
   bool appending = false;  // tokens join caches, or an exception kept them from it
@@ -163,14 +163,15 @@ struct Transformer::State {
   std::vector<std::int32_t> tokens;  // [rows]
   std::vector<float> host_angles;    // [rows, head_dim]
   std::vector<KvRun> runs;
-  std::vector<std::int32_t> run_begin;      // [active + 1]
-  const LayerStep* runs_for = nullptr;      // the layer `runs` were collected for in this pass
-  std::vector<PendingRows> pending;         // [n_owners], of one slice
-  std::vector<kernels::KvSlot> slots;       // [n_owners, slices]: where a step's tokens go
-  std::vector<Slice> ordered;               // the slices of a step of one token each
-  std::vector<float> host_moved;            // [slices]
-  std::vector<float> logits;                // [rows asked for, vocab]
-  std::vector<std::int32_t> greedy_tokens;  // [slices that asked for them]
+  std::vector<std::int32_t> run_begin;        // [active + 1]
+  const LayerStep* runs_for = nullptr;        // the layer `runs` were collected for in this pass
+  std::vector<PendingRows> pending;           // [n_owners], of one slice
+  std::vector<kernels::KvSlot> slots;         // [n_owners, slices]: where a step's tokens go
+  std::vector<Slice> ordered;                 // the slices of a step of one token each
+  std::vector<float> host_moved;              // [slices]
+  std::vector<float> logits;                  // [rows asked for, vocab]
+  std::vector<kernels::TokenChoice> choices;  // [rows of device_logits]
+  std::vector<std::int32_t> chosen_tokens;    // [slices that asked for them]
 };
 
 Transformer::State::State(Model& model_in, std::int64_t max_rows_in, kernels::DType cache_dtype)
@@ -197,7 +198,7 @@ Transformer::State::State(Model& model_in, std::int64_t max_rows_in, kernels::DT
       active_angles_stream(backend, max_rows, config.head_dim),
       active_angles_sink(backend, max_rows, config.head_dim),
       device_logits(backend, max_rows, config.vocab_size),
-      likeliest(backend, max_rows, 1),
+      device_tokens(backend, max_rows, 1),
       moved(backend, max_rows, 1),
       pending_keys(backend, shape.n_owners * max_rows, key.width()),
       pending_values(backend, shape.n_owners * max_rows, value.width()),
@@ -441,7 +442,8 @@ void Transformer::State::mlp(const LayerWeights& weights) {
   backend.matmul_add(*weights.down_proj, active(gated), active(*residual));
 }
 
-/// Packs the final rows of the slices that ask for logits, then of those that are greedy, at the front of x.
+/// Packs the final rows of the slices that ask for logits, then of those that ask for a token, at the front
+/// of x, and notes how tokens are chosen: of rows that ask for logits too, in a way that leaves them alone.
 /// What stands together is one copy, also across the two: the layout of a step does not hang on who asks for
 /// which.
 void Transformer::State::pack_final(std::span<const Slice> slices) {
@@ -454,12 +456,13 @@ void Transformer::State::pack_final(std::span<const Slice> slices) {
       packed += std::exchange(n, 0);
     }
   };
-  const auto pack = [&](bool greedy) {
+  choices.clear();
+  const auto pack = [&](bool chosen) {
     std::int64_t n_wanted = 0;
     for (std::size_t s = 0; s < slices.size(); ++s) {
       const SliceRows& rows = slice_rows[s];
       const LogitsFor asked = slices[s].logits_for;
-      if (asked == LogitsFor::none || (asked == LogitsFor::greedy) != greedy) {
+      if (asked == LogitsFor::none || (asked == LogitsFor::token) != chosen) {
         continue;
       }
       const std::int64_t wanted = asked == LogitsFor::all ? rows.n : 1;
@@ -470,35 +473,39 @@ void Transformer::State::pack_final(std::span<const Slice> slices) {
       }
       n += wanted;
       n_wanted += wanted;
+      choices.resize(static_cast<std::size_t>(packed + n));
+      if (chosen) {
+        choices.back() = slices[s].choice;
+      }
     }
     return n_wanted;
   };
-  n_logits = pack(/*greedy=*/false);
-  n_greedy = pack(/*greedy=*/true);
+  n_logits = pack(/*chosen=*/false);
+  n_chosen = pack(/*chosen=*/true);
   copy_rows();
 }
 
 /// Leaves the logits of the rows asked for on the device.
 void Transformer::State::compute_logits(std::span<const Slice> slices) {
   pack_final(slices);
-  const std::int64_t n = n_logits + n_greedy;
+  const std::int64_t n = n_logits + n_chosen;
   if (n == 0) {
     return;
   }
   backend.rms_norm(x.rows(0, n), vector_of(model.weights.final_norm, config.hidden_size),
                    static_cast<float>(config.rms_norm_eps), normed.rows(0, n));
   backend.matmul(model.weights.output_matrix(), normed.rows(0, n), device_logits.rows(0, n));
-  if (n_greedy > 0) {  // of all of them: a step that is captured does not hang on how many sample
-    backend.argmax(device_logits.rows(0, n), likeliest.rows(0, n));
+  if (n_chosen > 0) {  // of all of them: a step that is captured does not hang on how many want logits
+    backend.choose_tokens(device_logits.rows(0, n), choices, device_tokens.rows(0, n));
   }
 }
 
 void Transformer::State::download_results() {
   logits.resize(static_cast<std::size_t>(n_logits * config.vocab_size));
   backend.download(std::as_bytes(device_logits.rows(0, n_logits)), std::as_writable_bytes(std::span(logits)));
-  greedy_tokens.resize(static_cast<std::size_t>(n_greedy));
-  backend.download(std::as_bytes(likeliest.rows(n_logits, n_greedy)),
-                   std::as_writable_bytes(std::span(greedy_tokens)));
+  chosen_tokens.resize(static_cast<std::size_t>(n_chosen));
+  backend.download(std::as_bytes(device_tokens.rows(n_logits, n_chosen)),
+                   std::as_writable_bytes(std::span(chosen_tokens)));
 }
 
 void Transformer::State::append(std::span<const Slice> slices) {
@@ -539,7 +546,7 @@ void Transformer::State::compute(std::span<const Slice> slices, const PromptOpti
 /// are wanted stand together.
 void Transformer::State::decode(std::span<const Slice> slices) {
   const auto rank = [](LogitsFor asked) {
-    return asked == LogitsFor::none ? 2 : asked == LogitsFor::greedy ? 1 : 0;
+    return asked == LogitsFor::none ? 2 : asked == LogitsFor::token ? 1 : 0;
   };
   ordered.clear();
   for (int wanted = 0; wanted < 3; ++wanted) {
@@ -574,8 +581,8 @@ std::span<const float> Transformer::logits() const {
 bool Transformer::caches_intact() const {
   return !state_->appending;
 }
-std::span<const std::int32_t> Transformer::greedy_tokens() const {
-  return state_->greedy_tokens;
+std::span<const std::int32_t> Transformer::chosen_tokens() const {
+  return state_->chosen_tokens;
 }
 std::int64_t Transformer::passes() const {
   return state_->most_passes;

@@ -12,15 +12,16 @@
 
 namespace condensed::engine {
 
-/// Which tokens of a slice need the output layer; greedy: the last, and of its logits only where they are
-/// highest.
-enum class LogitsFor : std::uint8_t { none, last, all, greedy };
+/// Which tokens of a slice need the output layer; token: the last, and of its logits only the token that is
+/// chosen from them.
+enum class LogitsFor : std::uint8_t { none, last, all, token };
 
 /// The next tokens of one stream.
 struct Slice {
   cache::CondensedCache* cache = nullptr;
   std::span<const std::int32_t> tokens;  // at least 1; each in [0, vocab_size)
   LogitsFor logits_for = LogitsFor::none;
+  kernels::TokenChoice choice;  // for LogitsFor::token
 };
 
 /// The forward pass, for a batch of streams at once (docs/design.md, "One step"). A stream's numbers do not
@@ -44,9 +45,9 @@ class Transformer {
 
   /// Of the last run(), in the order of slices and their tokens: [rows asked for, vocab_size], host memory.
   std::span<const float> logits() const;
-  /// Of the last run(): the likeliest token (kernels::Backend::argmax) of each slice that asked for it, in
+  /// Of the last run(): the token (kernels::Backend::choose_tokens) of each slice that asked for it, in
   /// order.
-  std::span<const std::int32_t> greedy_tokens() const;
+  std::span<const std::int32_t> chosen_tokens() const;
   /// Iterations of the last run(), the most that any slice took (1 without cyclic stages).
   std::int64_t passes() const;
 

@@ -103,10 +103,10 @@ void StreamBatch::decode() {
   for (std::size_t b = 0; b < caches_.size(); ++b) {
     slices_.push_back({.cache = &caches_[b],
                        .tokens = std::span(next_).subspan(b, 1),
-                       .logits_for = engine::LogitsFor::greedy});
+                       .logits_for = engine::LogitsFor::token});
   }
   transformer_.run(slices_, prompt_);
-  std::ranges::copy(transformer_.greedy_tokens(), next_.begin());
+  std::ranges::copy(transformer_.chosen_tokens(), next_.begin());
 }
 
 StepLatencies StreamBatch::time_decoding(std::int64_t n_steps, std::int64_t n_warmup) {

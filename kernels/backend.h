@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "kernels/dtype.h"
+#include "kernels/token_choice.h"
 
 namespace condensed::kernels {
 
@@ -197,9 +198,10 @@ class Backend {
   /// largest[0] = max(largest[0], max |a - b|); a NaN anywhere counts as infinity. Does not wait.
   virtual void raise_to_difference(std::span<const float> a, std::span<const float> b,
                                    std::span<float> largest) = 0;
-  /// token[r] = the index of the highest number of row r, the lowest of these; NaN and -infinity never,
-  /// unless there is nothing else: then 0. logits: [rows, vocab].
-  virtual void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) = 0;
+  /// tokens[r] = what choose_token() gives for row r and choices[r], to the bit. logits: [rows, vocab], vocab
+  /// at most 2^23; rows with another than a default choice may be overwritten. choices: the host's memory.
+  virtual void choose_tokens(std::span<float> logits, std::span<const TokenChoice> choices,
+                             std::span<std::int32_t> tokens) = 0;
 
   /// max |a - b|, 0 for empty spans; a NaN anywhere counts as infinity. Waits for the device.
   virtual float max_abs_difference(std::span<const float> a, std::span<const float> b) = 0;

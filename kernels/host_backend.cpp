@@ -82,18 +82,12 @@ void HostBackend::raise_to_difference(std::span<const float> a, std::span<const 
   largest[0] = std::max(largest[0], max_abs_difference(a, b));
 }
 
-void HostBackend::argmax(std::span<const float> logits, std::span<std::int32_t> tokens) {
-  const std::size_t cols = tokens.empty() ? 0 : logits.size() / tokens.size();
-  assert(logits.size() == tokens.size() * cols);
+void HostBackend::choose_tokens(std::span<float> logits, std::span<const TokenChoice> choices,
+                                std::span<std::int32_t> tokens) {
+  assert(choices.size() == tokens.size() && (tokens.empty() || logits.size() % tokens.size() == 0));
   for (std::size_t r = 0; r < tokens.size(); ++r) {
-    float highest = -std::numeric_limits<float>::infinity();
-    tokens[r] = 0;
-    for (std::size_t c = 0; c < cols; ++c) {
-      if (logits[r * cols + c] > highest) {
-        highest = logits[r * cols + c];
-        tokens[r] = static_cast<std::int32_t>(c);
-      }
-    }
+    const std::size_t vocab = logits.size() / tokens.size();
+    tokens[r] = choose_token(logits.subspan(r * vocab, vocab), choices[r], choice_space_);
   }
 }
 

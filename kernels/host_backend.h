@@ -37,11 +37,14 @@ class HostBackend : public Backend {
                 DType dtype, std::span<const KvSlot> slots) override;
   void raise_to_difference(std::span<const float> a, std::span<const float> b,
                            std::span<float> largest) override;
-  void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) override;
+  void choose_tokens(std::span<float> logits, std::span<const TokenChoice> choices,
+                     std::span<std::int32_t> tokens) override;
   float max_abs_difference(std::span<const float> a, std::span<const float> b) override;
 
  private:
   void release(std::byte* data) noexcept override;
+
+  ChoiceSpace choice_space_;
 };
 
 }  // namespace condensed::kernels

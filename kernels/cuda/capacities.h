@@ -24,4 +24,14 @@ constexpr std::int64_t rounded_capacity(std::int64_t n) {
   return static_cast<std::int64_t>((positive + step - 1) / step * step);
 }
 
+/// Room for the n adjustments of a step's logits, which come and go with what generations have said lately:
+/// one size for all steps with few, and few sizes for the others.
+constexpr std::int64_t adjustment_capacity(std::int64_t n) {
+  std::int64_t capacity = 256;
+  while (capacity < n) {
+    capacity *= 4;
+  }
+  return capacity;
+}
+
 }  // namespace condensed::kernels::cuda

@@ -31,6 +31,7 @@ DeviceBackend::DeviceBackend(int device, const LoadBlas& load_blas, std::size_t 
       slab_(region_bytes, [this](std::size_t bytes) { return grow(bytes); }),
       products_(queue_),
       attention_(queue_),
+      choices_(queue_),
       staging_(allocate_pinned(kStagingBytes)) {}
 
 /// Before the memory goes that what runs may use; if the wait fails, nothing runs.
@@ -315,15 +316,9 @@ float DeviceBackend::max_abs_difference(std::span<const float> a, std::span<cons
   return value;
 }
 
-void DeviceBackend::argmax(std::span<const float> logits, std::span<std::int32_t> tokens) {
-  const std::int64_t rows = std::ssize(tokens);
-  if (rows > 0) {
-    assert(std::ssize(logits) % rows == 0);
-    queue_.issue(argmax_command(queue_.grid_rows(rows), {.logits = logits.data(),
-                                                         .out = tokens.data(),
-                                                         .count = queue_.count(rows),
-                                                         .cols = std::ssize(logits) / rows}));
-  }
+void DeviceBackend::choose_tokens(std::span<float> logits, std::span<const TokenChoice> choices,
+                                  std::span<std::int32_t> tokens) {
+  choices_.choose_tokens(logits, choices, tokens);
 }
 
 }  // namespace condensed::kernels::cuda

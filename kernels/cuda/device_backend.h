@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/device_attention.h"
+#include "kernels/cuda/device_choices.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_products.h"
 #include "kernels/cuda/device_queue.h"
@@ -61,7 +62,8 @@ class DeviceBackend final : public Backend {
   int warm_up_steps() const override { return 2; }
   void raise_to_difference(std::span<const float> a, std::span<const float> b,
                            std::span<float> largest) override;
-  void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) override;
+  void choose_tokens(std::span<float> logits, std::span<const TokenChoice> choices,
+                     std::span<std::int32_t> tokens) override;
   float max_abs_difference(std::span<const float> a, std::span<const float> b) override;
 
  private:
@@ -77,6 +79,7 @@ class DeviceBackend final : public Backend {
   std::size_t reserved_bytes_ = 0;
   DeviceProducts products_;
   DeviceAttention attention_;
+  DeviceChoices choices_;
   PinnedMemory staging_;  // what is on its way to or from the host
   Scratch largest_;
   std::vector<StoredSlot> slots_;

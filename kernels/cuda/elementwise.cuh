@@ -211,38 +211,4 @@ static __global__ void __launch_bounds__(kRowThreads) store_kv(StoreKvArguments 
   store_head(arguments.dtype, arguments.values + from, arguments.head_dim, slot.values + to);
 }
 
-/// grid: rows
-static __global__ void __launch_bounds__(kRowThreads) argmax(ArgmaxArguments arguments) {
-  take_turn();
-  const std::int64_t row = blockIdx.x;
-  if (row >= value_of(arguments.count)) {
-    return;
-  }
-  // Ordered like the numbers, -0 below 0 but for the first step; then the lower index is the larger number.
-  const float* logits = arguments.logits + row * arguments.cols;
-  std::uint64_t best = 0;
-  for (std::int64_t i = threadIdx.x; i < arguments.cols; i += kRowThreads) {
-    const float logit = logits[i] == 0 ? 0.0F : logits[i];
-    const unsigned bits = __float_as_uint(logit);
-    const bool ordered = logit == logit && bits != 0xff800000U;  // neither NaN nor -infinity
-    const unsigned key = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-    const std::uint64_t candidate =
-        ordered ? static_cast<std::uint64_t>(key) << 32 | (0xffffffffU - static_cast<std::uint32_t>(i)) : 0;
-    best = candidate > best ? candidate : best;
-  }
-  best = warp_max(best);
-  auto* shared = reinterpret_cast<std::uint64_t*>(dynamic_shared_bytes);
-  if (lane_index() == 0) {
-    shared[warp_index()] = best;
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    for (int w = 1; w < kRowThreads / kWarp; ++w) {
-      best = shared[w] > best ? shared[w] : best;
-    }
-    arguments.out[row] =
-        best == 0 ? 0 : static_cast<std::int32_t>(0xffffffffU - static_cast<std::uint32_t>(best));
-  }
-}
-
 }  // namespace condensed::kernels::cuda

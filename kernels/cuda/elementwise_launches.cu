@@ -48,10 +48,6 @@ Command store_kv_command(std::int64_t rows, const StoreKvArguments& arguments) {
   return kernel_command(&store_kv, rows_by(rows, arguments.n_kv_heads, kRowThreads / kWarp), arguments);
 }
 
-Command argmax_command(std::int64_t rows, const ArgmaxArguments& arguments) {
-  return kernel_command(&argmax, rows_of(rows, sizeof(std::uint64_t)), arguments);
-}
-
 Command gate_command(std::int64_t elements, const GateArguments& arguments) {
   return kernel_command(&gate_products, elements_of(elements), arguments);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/dtype.h"
+#include "kernels/token_mass.h"
 
 /// What the device's kernels take: each one structure, by value. Their bytes are compared to see whether a
 /// captured step may run again, so none has padding.
@@ -218,9 +219,23 @@ struct AttendArguments {
   std::int32_t max_tokens = 0;  // of an item: what shared memory is laid out for
 };
 
-/// The highest of each row of logits, the lowest index where equal, NaN never (0 if there is nothing else).
-struct ArgmaxArguments {
-  const float* logits = nullptr;
+/// How the token of a row is chosen (TokenChoice).
+struct ChoiceRow {
+  double inverse_temperature = 0;  // 0: the likeliest
+  double top_p = 1;
+  std::uint64_t least_mass = 0;
+  std::uint64_t random = 0;
+  Penalties penalties;
+  std::int32_t top_k = 0;
+  std::int32_t first_adjustment = 0;
+  std::int32_t n_adjustments = 0;
+};
+
+/// out[r] = the token that rows[r] chooses from row r of logits, which is changed where it has adjustments.
+struct ChooseArguments {
+  float* logits = nullptr;
+  const ChoiceRow* rows = nullptr;
+  const LogitAdjustment* adjustments = nullptr;
   std::int32_t* out = nullptr;
   Count count;
   std::int64_t cols = 0;

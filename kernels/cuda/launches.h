@@ -26,7 +26,7 @@ Command rms_norm_command(std::int64_t rows, const RmsNormArguments& arguments);
 Command rotate_command(std::int64_t rows, const RotateArguments& arguments);
 Command embed_command(std::int64_t rows, const EmbedArguments& arguments);
 Command store_kv_command(std::int64_t rows, const StoreKvArguments& arguments);
-Command argmax_command(std::int64_t rows, const ArgmaxArguments& arguments);
+Command choose_command(std::int64_t rows, const ChooseArguments& arguments);
 // Laid out for that many elements, and right for any number.
 Command gate_command(std::int64_t elements, const GateArguments& arguments);
 Command copy_command(std::int64_t elements, const CopyArguments& arguments);

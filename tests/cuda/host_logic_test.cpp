@@ -173,6 +173,14 @@ TEST(Capacities, BucketsAreFewAndNotFarAbove) {
     EXPECT_LE(rounded_capacity(n), n + n / 8 + 1);
     EXPECT_EQ(rounded_capacity(rounded_capacity(n)), rounded_capacity(n));
   }
+  for (const std::int64_t few : {0, 1, 64, 256}) {
+    EXPECT_EQ(adjustment_capacity(few), 256);
+  }
+  for (std::int64_t n = 257; n <= 1'000'000; n += 97) {
+    EXPECT_GE(adjustment_capacity(n), n);
+    EXPECT_LT(adjustment_capacity(n), 4 * n);
+    EXPECT_EQ(adjustment_capacity(adjustment_capacity(n)), adjustment_capacity(n));
+  }
 }
 
 TEST(AttentionPlan, CutsRowsIntoItemsThatCoverEveryTokenOnce) {
@@ -437,7 +445,7 @@ TEST(Launches, KeepToTheGridsLimits) {
       limited(project_command(DType::f32, kRows, {.matrices = {matrix, matrix, matrix}, .head_dim = 128})),
       3 * 4096 * (kRows / 8));
   EXPECT_EQ(limited(rms_norm_command(kRows, {.cols = 4096})), kRows);
-  EXPECT_EQ(limited(argmax_command(kRows, {.cols = kVocab})), kRows);
+  EXPECT_EQ(limited(choose_command(kRows, {.cols = kVocab})), kRows);
   limited(attend_command(kRows, {.n_heads = 32, .n_kv_heads = 8, .head_dim = 128, .max_tokens = 512}));
   limited(small_product_command(DType::f32, kRows, {.a = {.rows = kVocab, .cols = 4096}}));
   limited(small_product_command(DType::bf16, kMostSmallRows, {.a = {.rows = kVocab, .cols = 4096}}));

@@ -125,30 +125,5 @@ TEST(LargeProducts, BearHugeAndTinyRows) {
   }
 }
 
-TEST(Argmax, IsTheLowestOfTheHighest) {
-  const auto device = emulation::make_emulated_backend();
-  ReferenceBackend reference;
-  Random random(4);
-  for (const std::int64_t cols : {1, 31, 256, 1003}) {
-    auto logits = random_floats(random, 6 * cols);
-    for (float& logit : logits) {
-      logit = std::round(logit * 4) / 4;  // many are equal
-    }
-    std::fill_n(logits.begin(), cols, -INFINITY);
-    std::fill_n(logits.begin() + cols, cols, std::nanf(""));
-    logits[static_cast<std::size_t>(3 * cols - 1)] = INFINITY;
-    if (cols > 20) {
-      std::fill_n(logits.begin() + 3 * cols, cols, -5.0F);
-      logits[static_cast<std::size_t>(3 * cols + 7)] = -0.0F;
-      logits[static_cast<std::size_t>(3 * cols + 9)] = 0.0F;
-      logits[static_cast<std::size_t>(4 * cols + 2)] = std::nanf("");
-    }
-    std::vector<std::int32_t> expected(6), actual(6);
-    reference.argmax(logits, expected);
-    device->argmax(logits, actual);
-    EXPECT_EQ(actual, expected) << cols;
-  }
-}
-
 }  // namespace
 }  // namespace condensed::kernels::test

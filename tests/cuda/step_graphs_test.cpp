@@ -111,12 +111,12 @@ TEST(Steps, AreLaidOutAlikeWhoeverWantsLogitsOrTokens) {
     for (std::int64_t s = 0; s < 4; ++s) {
       slices.push_back({.cache = &streams.cache(s),
                         .tokens = {&tokens[static_cast<std::size_t>(s)], 1},
-                        .logits_for = s < n_logits ? LogitsFor::last : LogitsFor::greedy});
+                        .logits_for = s < n_logits ? LogitsFor::last : LogitsFor::token});
     }
     const long before = emulation::counts().captures;
     const long launches = emulation::counts().graph_launches;
     streams.transformer().run(slices, {});
-    EXPECT_EQ(std::ssize(streams.transformer().greedy_tokens()), 4 - n_logits);
+    EXPECT_EQ(std::ssize(streams.transformer().chosen_tokens()), 4 - n_logits);
     return std::pair(emulation::counts().captures - before, emulation::counts().graph_launches - launches);
   };
   for (int step = 0; step < 12; ++step) {  // until every window has evicted
@@ -211,9 +211,9 @@ TEST(Steps, GreedyTokensAreThoseOfTheLogits) {
   const std::vector<std::int32_t> tokens = {4, 5, 6, 7};
   const auto vocab = static_cast<std::size_t>(some.model().config.vocab_size);
   for (const std::vector<LogitsFor>& asked :
-       {std::vector{LogitsFor::greedy, LogitsFor::last, LogitsFor::none, LogitsFor::greedy},
-        std::vector{LogitsFor::none, LogitsFor::greedy, LogitsFor::last, LogitsFor::last},
-        std::vector{LogitsFor::greedy, LogitsFor::greedy, LogitsFor::greedy, LogitsFor::greedy}}) {
+       {std::vector{LogitsFor::token, LogitsFor::last, LogitsFor::none, LogitsFor::token},
+        std::vector{LogitsFor::none, LogitsFor::token, LogitsFor::last, LogitsFor::last},
+        std::vector{LogitsFor::token, LogitsFor::token, LogitsFor::token, LogitsFor::token}}) {
     std::vector<Slice> slices;
     for (std::size_t s = 0; s < 4; ++s) {
       slices.push_back({.cache = &some.cache(static_cast<std::int64_t>(s)),
@@ -223,9 +223,9 @@ TEST(Steps, GreedyTokensAreThoseOfTheLogits) {
     some.transformer().run(slices, {});
     const auto expected = all.step({0, 1, 2, 3}, tokens);
     std::span<const float> logits = some.transformer().logits();
-    std::span<const std::int32_t> likeliest = some.transformer().greedy_tokens();
+    std::span<const std::int32_t> likeliest = some.transformer().chosen_tokens();
     for (std::size_t s = 0; s < 4; ++s) {
-      if (asked[s] == LogitsFor::greedy) {
+      if (asked[s] == LogitsFor::token) {
         ASSERT_FALSE(likeliest.empty());
         EXPECT_EQ(likeliest.front(), greedy(expected[s])) << "stream " << s;
         likeliest = likeliest.subspan(1);

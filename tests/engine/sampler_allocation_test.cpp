@@ -1,4 +1,4 @@
-// Drawing a token allocates nothing.
+// Drawing a token allocates nothing once a row of logits has been seen.
 
 #include <atomic>
 #include <cstdlib>
@@ -46,6 +46,7 @@ TEST(Sampler, DrawingAllocatesNothing) {
   options.frequency_penalty = 0.1;
   options.logit_bias = {{3, 1.0F}};
   Sampler sampler(options, 2000, 1);
+  sampler.draw(logits);
   const long before = n_allocations;
   for (int i = 0; i < 200; ++i) {
     sampler.observe(sampler.draw(logits));

@@ -170,6 +170,61 @@ TEST(Sampler, TheSameSeedGivesTheSameTokens) {
   EXPECT_NE(draw_all(1), draw_all(2));
 }
 
+TEST(Sampler, AChoiceIsTheSameUntilItIsCounted) {
+  std::mt19937 random(5);
+  SamplingOptions options;
+  options.temperature = 0.9;
+  options.top_p = 0.9;
+  options.presence_penalty = 0.5;
+  options.penalty_window = 4;
+  Sampler drawing(options, kVocab, 7);
+  Sampler choosing(options, kVocab, 7);
+  kernels::ChoiceSpace space;
+  for (int step = 0; step < 40; ++step) {
+    const std::vector<float> logits = random_logits(random);
+    std::int32_t chosen = 0;
+    for (int attempt = 0; attempt < 2; ++attempt) {  // as in a step that fails and is repeated
+      std::vector<float> row = logits;
+      chosen = kernels::choose_token(row, choosing.choice(), space);
+    }
+    choosing.count_draw();
+    EXPECT_EQ(chosen, drawing.draw(logits));
+    EXPECT_EQ(choosing.random_state().n_drawn, drawing.random_state().n_drawn);
+    drawing.observe(chosen);
+    choosing.observe(chosen);
+  }
+  Sampler later(options, kVocab, 0);
+  later.set_random_state(choosing.random_state());
+  EXPECT_EQ(later.choice().random, choosing.choice().random);
+}
+
+TEST(Sampler, AGreedyTokenTakesNoRandomNumber) {
+  SamplingOptions options;
+  options.temperature = 0;
+  Sampler sampler(options, 2, 1);
+  sampler.draw(std::vector<float>{1, 2});
+  EXPECT_EQ(sampler.random_state().n_drawn, 0U);
+}
+
+TEST(Sampler, AdjustsEveryTokenOnce) {
+  SamplingOptions options;
+  options.penalty_window = 3;
+  options.frequency_penalty = 1;
+  options.logit_bias = {{4, 1.0F}, {2, 0.5F}, {4, 2.0F}};
+  Sampler sampler(options, kVocab, 1);
+  for (const std::int32_t token : {9, 4, 4, 1}) sampler.observe(token);
+  const auto adjustments = sampler.choice().adjustments;
+  ASSERT_EQ(adjustments.size(), 3U);  // 9 has left the window
+  const auto expect = [&](std::size_t i, std::int32_t token, float bias, std::int32_t count) {
+    EXPECT_EQ(adjustments[i].token, token);
+    EXPECT_EQ(adjustments[i].bias, bias);
+    EXPECT_EQ(adjustments[i].count, count);
+  };
+  expect(0, 1, 0, 1);
+  expect(1, 2, 0.5, 0);
+  expect(2, 4, 3, 2);
+}
+
 TEST(Sampler, PenaltiesCountTheTokensOfTheirWindow) {
   SamplingOptions options;
   options.temperature = 0;

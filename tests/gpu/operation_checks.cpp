@@ -245,6 +245,7 @@ void check_operations(const Setting& setting, Report& report) {
   run("norm_and_rotation", [&](Trial& trial) { return check_rows(trial, n); });
   run("project", [&](Trial& trial) { return check_project(trial, n); });
   run("attend", [&](Trial& trial) { return check_attend(trial, n, setting.brief ? 100 : 400); });
+  run("choose_tokens", [&](Trial& trial) { return check_choose_tokens(trial, n); });
   run("store_kv", [&](Trial& trial) { return check_store_kv(trial, n); });
   run("memory", [&](Trial& trial) { return check_memory(trial, n); });
   run("rows_alone_and_together", [&](Trial& trial) { return check_invariance(trial, n); });

@@ -99,9 +99,10 @@ class ForwardingBackend : public Backend {
     before("raise_to_difference");
     inner_->raise_to_difference(a, b, largest);
   }
-  void argmax(std::span<const float> logits, std::span<std::int32_t> tokens) override {
-    before("argmax");
-    inner_->argmax(logits, tokens);
+  void choose_tokens(std::span<float> logits, std::span<const TokenChoice> choices,
+                     std::span<std::int32_t> tokens) override {
+    before("choose_tokens");
+    inner_->choose_tokens(logits, choices, tokens);
   }
   float max_abs_difference(std::span<const float> a, std::span<const float> b) override {
     before("max_abs_difference");

@@ -73,9 +73,10 @@ inline unsigned atomicMax(unsigned* at, unsigned value) {
   return before;
 }
 
-inline unsigned atomicAdd(unsigned* at, unsigned value) {
-  const unsigned before = *at;
-  *at += value;
+template <typename T>
+T atomicAdd(T* at, T value) {
+  const T before = *at;
+  *at = before + value;
   return before;
 }
 inline void __threadfence() {}
