@@ -60,7 +60,8 @@ struct EngineOptions {
   std::int64_t max_window = 65536;            // sinks + window a session may ask for
   std::int64_t max_sessions = 1024;           // those asleep included
   std::int64_t max_resident_sessions = 1024;  // beyond: the least recently used one goes to sleep
-  std::size_t max_cache_bytes = std::numeric_limits<std::size_t>::max();  // of all resident sessions
+  /// Of all resident sessions; less where the backend has room for less, and again all of it once it has.
+  std::size_t max_cache_bytes = std::numeric_limits<std::size_t>::max();
   std::size_t max_waiting_input_bytes = 8U << 20;          // per session, text and tokens not yet read
   std::size_t max_total_waiting_input_bytes = 256U << 20;  // input of all unanswered requests
   std::int64_t max_generating = 1024;                      // generations at once

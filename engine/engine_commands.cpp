@@ -1,10 +1,12 @@
 // What the engine's thread does for each request.
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "engine/engine_loop.h"
 #include "engine/input_error.h"
+#include "kernels/device_error.h"
 
 namespace condensed::engine {
 
@@ -25,12 +27,21 @@ void Engine::Loop::set_limits(const EngineOptions& options) {
   options_.max_window = options.max_window;
   options_.max_sessions = options.max_sessions;
   options_.max_resident_sessions = options.max_resident_sessions;
-  options_.max_cache_bytes = model_->backend->reserve(options.max_cache_bytes);
   options_.max_waiting_input_bytes = options.max_waiting_input_bytes;
   options_.max_generating = options.max_generating;
   options_.snapshots = options.snapshots;
   options_.hibernate_after = options.hibernate_after;
   options_.drain = options.drain;
+  wanted_cache_bytes_ = options.max_cache_bytes;
+  try {
+    if (model_->backend) {  // else the engine ends
+      set_cache_memory_aside();
+    }
+  } catch (const kernels::DeviceError& error) {
+    table_.device_failed(error.what());
+  } catch (const std::bad_alloc& error) {
+    options_.warn("max_cache_bytes stays " + std::to_string(options_.max_cache_bytes) + ": " + error.what());
+  }
   table_.limits_changed();
 }
 

@@ -1,9 +1,11 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <limits>
 #include <new>
 #include <utility>
 
+#include "engine/cache_memory.h"
 #include "engine/input_error.h"
 #include "kernels/device_error.h"
 
@@ -17,16 +19,6 @@ void Engine::Loop::pass([[maybe_unused]] Failpoint point, [[maybe_unused]] std::
 #endif
 }
 
-namespace {
-
-/// The same limits, but for caches that the backend has no room for.
-EngineOptions& fitted(EngineOptions& options, kernels::Backend& backend) {
-  options.max_cache_bytes = backend.reserve(options.max_cache_bytes);
-  return options;
-}
-
-}  // namespace
-
 Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     : model_(std::move(model)),
       options_(options),
@@ -35,10 +27,11 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
       cache_shape_(transformer_->cache_shape()),
       backend_name_(model_->backend->name()),
       weight_bytes_(model_->weights.bytes()),
+      wanted_cache_bytes_(options.max_cache_bytes),
       seeds_(std::random_device{}()),
-      table_(
-          *model_, cache_shape_, fitted(options_, *model_->backend), ledger_,
-          [this](std::function<void()> run) { enqueue_always([run = std::move(run)](Loop&) { run(); }); }) {
+      table_(*model_, cache_shape_, options_, ledger_, [this](std::function<void()> run) {
+        enqueue_always([run = std::move(run)](Loop&) { run(); });
+      }) {
   pass(Failpoint::start, 0);
   if (options_.observer == nullptr) {
     options_.observer = &silent_;
@@ -49,8 +42,22 @@ Engine::Loop::Loop(std::shared_ptr<Model> model, const EngineOptions& options)
     options_.prompt.mode = PromptMode::adaptive;  // without cycles one pass over a chunk is exact
   }
   options_.prompt.chunk_tokens = std::min(options_.prompt.chunk_tokens, options_.max_batch_rows);
+  set_cache_memory_aside();
   planner_ = PromptPlanner::measured(*model_, *transformer_, options_.prompt);
   thread_ = std::thread([this] { run(); });
+}
+
+/// What there is no room for lowers the limit, until there is some.
+void Engine::Loop::set_cache_memory_aside() {
+  const std::size_t session_bytes =
+      cache::CondensedCache::bytes_when_full(cache_shape_, options_.default_window);
+  options_.max_cache_bytes =
+      engine::set_cache_memory_aside(*model_->backend, wanted_cache_bytes_, session_bytes);
+  const bool without_limit = wanted_cache_bytes_ == std::numeric_limits<std::size_t>::max();
+  if (options_.max_cache_bytes < wanted_cache_bytes_ && !without_limit) {
+    options_.warn("max_cache_bytes is " + std::to_string(options_.max_cache_bytes) + " instead of " +
+                  std::to_string(wanted_cache_bytes_) + ": the device has no room for more");
+  }
 }
 
 bool Engine::Loop::enqueue(Command command) {
@@ -262,7 +269,8 @@ StepReport Engine::Loop::chosen_rows() const {
   return report;
 }
 
-/// Runs the chosen slices through the model. False: the device failed on the way, and was restarted.
+/// Runs the chosen slices through the model. False: it cannot, and who waits for that was told; or the device
+/// failed on the way, and was restarted.
 bool Engine::Loop::run_slices() {
   std::string failure;
   ++steps_;
@@ -277,6 +285,12 @@ bool Engine::Loop::run_slices() {
     }
     failure = error.what();
   } catch (const std::bad_alloc& error) {
+    if (transformer_->caches_intact()) {
+      for (const EntryPtr& runner : runners_) {
+        SessionTable::stop_for_room(runner, error.what());
+      }
+      return false;
+    }
     if (!options_.remake_backend) {
       throw;
     }

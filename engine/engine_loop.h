@@ -97,6 +97,8 @@ class Engine::Loop {
   bool run_slices();
   void recover(std::string what);
   void leave_device(const std::string& what);
+  void drop_device();
+  void set_cache_memory_aside();
   bool restart_device(std::string what);
   void remake_device(bool last);
   std::jthread beat_beside();
@@ -146,6 +148,7 @@ class Engine::Loop {
   const cache::CacheShape cache_shape_;
   std::string backend_name_;
   std::size_t weight_bytes_ = 0;
+  std::size_t wanted_cache_bytes_ = 0;    // options_.max_cache_bytes is what of it the backend has room for
   std::optional<PromptPlanner> planner_;  // once the loop knows how prompts may be read
 
   std::size_t next_turn_ = 0;  // among the resident sessions

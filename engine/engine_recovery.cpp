@@ -53,11 +53,18 @@ void Engine::Loop::leave_device(const std::string& what) {
   }
   slices_.clear();
   runners_.clear();
-  transformer_.reset();
+  drop_device();
   options_.warn("the device failed: " + what + "; " + std::to_string(rescue.kept) +
                 " sessions stay as they are, " + std::to_string(rescue.went_back) +
                 " go back to what is on disk, " + std::to_string(rescue.lost) +
                 " are lost; it is being restarted");
+}
+
+/// Nobody runs on what has failed, also where it is not restarted: sessions have nothing there any more.
+void Engine::Loop::drop_device() {
+  transformer_.reset();
+  model_->weights = {};
+  model_->backend.reset();
 }
 
 /// False: it cannot be, or the engine is to stop, and ends.
@@ -69,14 +76,12 @@ bool Engine::Loop::restart_device(std::string what) {
     try {
       remake_device(failures_ == options_.restart_after.size());
       return true;
-    } catch (const std::bad_alloc&) {
-      what = "no memory for the model";
+    } catch (const std::bad_alloc& error) {
+      what = std::string("no memory for the model: ") + error.what();
     } catch (const std::exception& error) {
       what = error.what();
     }
-    transformer_.reset();
-    model_->weights = {};
-    model_->backend.reset();
+    drop_device();
   }
   give_up(what);
   return false;
@@ -87,7 +92,7 @@ void Engine::Loop::remake_device(bool last) {
   pass(Failpoint::restart, steps_);
   reload_model(*model_, [&] { return options_.remake_backend(last); });
   transformer_.emplace(*model_, options_.max_batch_rows, options_.cache_dtype);
-  options_.max_cache_bytes = model_->backend->reserve(options_.max_cache_bytes);
+  set_cache_memory_aside();
   if (backend_name_ != model_->backend->name()) {
     planner_ = PromptPlanner::measured(*model_, *transformer_, options_.prompt);
     backend_name_ = model_->backend->name();

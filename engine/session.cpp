@@ -235,6 +235,10 @@ void Session::return_to_device() {
 
 std::optional<Error> Session::undo(std::int64_t n) {
   assert(resting());
+  if (copy_) {
+    return Error{ErrorCode::device_failed,
+                 "session '" + info_.session.name + "' is not on a device: it cannot be changed now"};
+  }
   const std::int64_t kept = position() - n;
   // The newest token left must leave the cache, too: the next one is predicted from it.
   // Its id must be known; the first one of a stream is.

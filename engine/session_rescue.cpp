@@ -1,6 +1,7 @@
 // What becomes of sessions when the device fails that their caches are on.
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <utility>
 
@@ -121,15 +122,19 @@ void SessionTable::let_wait(const EntryPtr& entry, Clock::time_point now) {
   }
 }
 
+/// Residents, those used latest first.
+std::vector<SessionTable::EntryPtr> SessionTable::latest_first() const {
+  std::vector<EntryPtr> sorted = residents_;
+  std::ranges::stable_sort(sorted, std::greater<>(), &Entry::last_used);
+  return sorted;
+}
+
 SessionTable::Rescue SessionTable::leave_device(const std::string& what,
                                                 const std::function<bool(const EntryPtr&)>& may_copy,
                                                 const std::function<void()>& beat) {
   Rescue result;
   std::size_t room_bytes = options_.max_rescued_bytes;
-  std::vector<EntryPtr> latest_first = residents_;
-  std::stable_sort(latest_first.begin(), latest_first.end(),
-                   [](const EntryPtr& a, const EntryPtr& b) { return a->last_used > b->last_used; });
-  for (const EntryPtr& entry : latest_first) {
+  for (const EntryPtr& entry : latest_first()) {
     beat();
     Session& session = *entry->session;
     if (saved(*entry) && may_sleep(*entry)) {
@@ -149,7 +154,15 @@ SessionTable::Rescue SessionTable::leave_device(const std::string& what,
 }
 
 void SessionTable::return_to_device(const std::function<void()>& beat) {
-  for (const EntryPtr& entry : std::vector<EntryPtr>(residents_)) {
+  std::vector<EntryPtr> returning = latest_first();
+  // Without files what exceeds the limit would be lost: it returns as far as there is room.
+  while (keeps_files() && !returning.empty() && reserved_bytes_ > options_.max_cache_bytes) {
+    beat();
+    give_back(returning.back(),
+              "all caches together may take " + std::to_string(options_.max_cache_bytes) + " bytes there");
+    returning.pop_back();
+  }
+  for (const EntryPtr& entry : returning) {
     beat();
     try {
       entry->session->return_to_device();

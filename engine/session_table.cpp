@@ -178,22 +178,25 @@ bool SessionTable::has_room(std::size_t bytes) const {
 }
 
 bool SessionTable::make_room_for(const EntryPtr& entry, std::int64_t n_tokens) {
-  Session& session = *entry->session;
   try {
-    session.make_room(n_tokens);
+    entry->session->make_room(n_tokens);
     return true;
   } catch (const kernels::DeviceError& failed) {
     device_failure_ = failed.what();
   } catch (const std::bad_alloc& failed) {
-    const Error error{.code = ErrorCode::memory_limit,
-                      .message = "no memory for more tokens of session '" + entry->id.name +
-                                 "', at position " + std::to_string(session.position()) + ": " +
-                                 failed.what(),
-                      .retry_after_ms = kRetryMs};
-    session.interrupt(FinishReason::failed, error.message);
-    session.drop_input(error);
+    stop_for_room(entry, failed.what());
   }
   return false;
+}
+
+void SessionTable::stop_for_room(const EntryPtr& entry, const std::string& why) {
+  Session& session = *entry->session;
+  const Error error{.code = ErrorCode::memory_limit,
+                    .message = "no memory for more tokens of session '" + entry->id.name + "', at position " +
+                               std::to_string(session.position()) + ": " + why,
+                    .retry_after_ms = kRetryMs};
+  session.interrupt(FinishReason::failed, error.message);
+  session.drop_input(error);
 }
 
 /// Lets those who wait for room in, in their order.

@@ -107,6 +107,8 @@ class SessionTable {
   /// The session's next n tokens have room. False: they have not, and who waits for them was told; or the
   /// device failed.
   bool make_room_for(const EntryPtr& entry, std::int64_t n_tokens);
+  /// The session, in memory, cannot go on for want of memory: what it generates and reads ends.
+  static void stop_for_room(const EntryPtr& entry, const std::string& why);
   /// The session has run a step.
   void progressed(const EntryPtr& entry, Clock::time_point now);
 
@@ -115,6 +117,8 @@ class SessionTable {
 
   /// What the device would not give out or take back since the last leave_device(); empty: nothing.
   const std::string& device_failure() const { return device_failure_; }
+  /// The device has failed at something else than a step.
+  void device_failed(std::string what) { device_failure_ = std::move(what); }
 
   /// What became of those in memory when the device failed.
   struct Rescue {
@@ -129,6 +133,7 @@ class SessionTable {
   Rescue leave_device(const std::string& what, const std::function<bool(const EntryPtr&)>& may_copy,
                       const std::function<void()>& beat);
   /// Puts the copied ones on the model's backend, or says in device_failure() why not: then they stay copied.
+  /// What there is no room for, or not within the limit, goes to files, what was used least recently first.
   void return_to_device(const std::function<void()>& beat);
 
   /// The limits in options have changed: what is due may be, too.
@@ -158,6 +163,7 @@ class SessionTable {
   void loaded(const EntryPtr& entry, std::variant<SessionSnapshot, Error> result);
   void release(const Entry& entry);
 
+  std::vector<EntryPtr> latest_first() const;
   static bool copy_out(Session& session, std::size_t& room_bytes);
   void go_back(const EntryPtr& entry, const std::string& what, Rescue& result);
   void give_back(const EntryPtr& entry, const std::string& why);

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <new>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 namespace condensed::kernels {
 
@@ -10,6 +13,18 @@ namespace condensed::kernels {
 class DeviceError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+/// Memory was asked for that is not there; nothing else has happened, and the device goes on. The message
+/// says how much of what for, and what to do.
+class NoRoomError : public std::bad_alloc {
+ public:
+  explicit NoRoomError(std::string message) : message_(std::move(message)) {}
+
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
 };
 
 }  // namespace condensed::kernels

@@ -1,6 +1,9 @@
 // The device fails under a running engine: what becomes of generations and sessions, and that it goes on.
 
+#include <algorithm>
 #include <atomic>
+#include <functional>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -21,7 +24,8 @@ using testing::HasSubstr;
 struct Faults {
   std::atomic<std::int64_t> attends_left{-1};  // until one fails; below 0: none does
   std::atomic<std::int64_t> stores_left{-1};
-  std::atomic<bool> forgets = false;  // with the failure the memory is gone: nothing can be downloaded
+  std::atomic<int> crowded_attends = 0;  // for which there is no room
+  std::atomic<bool> forgets = false;     // with the failure the memory is gone: nothing can be downloaded
   std::atomic<std::int64_t> allocations = 0;
   std::atomic<std::int64_t> full_from = 0;  // number of the allocation from which on all fail; 0: none does
   std::atomic<bool> stays = false;          // devices made later fail in the same way
@@ -31,6 +35,8 @@ struct Faults {
   std::atomic<int> unmakeable = 0;    // attempts at making one that will fail
   std::atomic<int> unreasonable = 0;  // and that will with an exception that is no DeviceError
   std::atomic<int> last_attempts = 0;
+  std::atomic<std::size_t> reservable = std::numeric_limits<std::size_t>::max();  // 0: std::bad_alloc
+  std::atomic<bool> reserve_fails = false;                                        // once
 };
 
 class FaultyBackend : public kernels::test::ForwardingBackend {
@@ -38,6 +44,17 @@ class FaultyBackend : public kernels::test::ForwardingBackend {
   explicit FaultyBackend(Faults& faults)
       : ForwardingBackend(kernels::make_backend("auto", 1)), faults_(faults) {
     ++faults.made;
+  }
+
+  std::size_t reserve(std::size_t bytes) override {
+    if (faults_.reserve_fails.exchange(false)) {
+      broken_ = true;
+      throw DeviceError("nothing can be reserved");
+    }
+    if (faults_.reservable == 0) {
+      throw std::bad_alloc();
+    }
+    return std::min<std::size_t>(ForwardingBackend::reserve(bytes), faults_.reservable);
   }
 
  private:
@@ -51,6 +68,10 @@ class FaultyBackend : public kernels::test::ForwardingBackend {
     if (operation == "upload" && ++faults_.uploads == faults_.failing_upload) {
       broken_ = true;
       throw DeviceError("the upload failed");
+    }
+    if (operation == "attend" && faults_.crowded_attends > 0) {
+      --faults_.crowded_attends;
+      throw kernels::NoRoomError("no room for scratch memory");
     }
     if (operation == "attend" && faults_.stays && faults_.attends_left == 0) {
       broken_ = true;
@@ -72,6 +93,7 @@ class DeviceFailure : public testing::Test {
   std::unique_ptr<Engine> engine(EngineOptions options) {
     options.remake_backend = [this](bool last) -> std::unique_ptr<kernels::Backend> {
       faults_.last_attempts += last ? 1 : 0;
+      on_attempt_();
       if (faults_.unreasonable > 0) {
         --faults_.unreasonable;
         throw std::invalid_argument("these kernels need another processor");
@@ -101,6 +123,9 @@ class DeviceFailure : public testing::Test {
     value(generate(engine, std::move(request), collector));
     return collector;
   }
+  static std::size_t max_cache_bytes(Engine& engine) {
+    return value(wait_for<EngineInfo>([&](auto reply) { engine.stat_engine(reply); })).max_cache_bytes;
+  }
   std::vector<std::int32_t> undisturbed() {
     const auto whole = engine(small_options());
     open_sessions(*whole);
@@ -110,6 +135,7 @@ class DeviceFailure : public testing::Test {
   }
 
   Faults faults_;
+  std::function<void()> on_attempt_ = [] {};  // on the engine's thread
   std::vector<std::chrono::milliseconds> restart_after_{std::chrono::milliseconds(0),
                                                         std::chrono::milliseconds(1)};
   std::promise<std::string> given_up_;
@@ -339,6 +365,32 @@ TEST_F(DeviceFailure, WhatHasNoRoomConcernsItsSessionOnly) {
   EXPECT_EQ(faults_.made, made);
 }
 
+TEST_F(DeviceFailure, AStepWithoutRoomConcernsItsSessionsOnly) {
+  const auto expected = undisturbed();
+  const auto engine = this->engine(small_options());
+  open_sessions(*engine);
+  const int made = faults_.made;
+  faults_.crowded_attends = 1;
+  const auto first = run(*engine, greedy("a", 100));
+  const GenerationSummary summary = first->wait_done();
+  EXPECT_EQ(summary.reason, FinishReason::failed);
+  EXPECT_TRUE(summary.resumable);
+  EXPECT_THAT(summary.message, HasSubstr("no room for scratch memory"));
+  const std::int64_t position = value(stat(*engine, "b")).position;
+  faults_.crowded_attends = 1;
+  EXPECT_EQ(error(append(*engine, "b", std::vector<std::int32_t>(40, 17))).code, ErrorCode::memory_limit);
+  EXPECT_EQ(value(stat(*engine, "b")).position, position);
+  GenerateRequest resume = greedy("a", 0);
+  resume.resume = true;
+  const auto second = run(*engine, resume);
+  second->wait_done();
+  EXPECT_EQ(second->ids(), expected);
+  const auto other = run(*engine, greedy("b", 100));
+  other->wait_done();
+  EXPECT_EQ(other->ids(), expected);
+  EXPECT_EQ(faults_.made, made);
+}
+
 TEST_F(DeviceFailure, WhatTheRestartedDeviceHasNoRoomForGoesToAFile) {
   const ScratchFolder folder;
   const auto expected = undisturbed();
@@ -388,6 +440,118 @@ TEST_F(DeviceFailure, ADeviceThatStaysAwayEndsTheEngineAndSessionsAreSaved) {
   collector->wait_done();
   EXPECT_EQ(collector->ids(), expected);
   EXPECT_TRUE(value(stat(*later, "a")).interrupted);
+}
+
+TEST_F(DeviceFailure, LimitsThatComeWhenThereIsNoDeviceAnyMoreDoNoHarm) {
+  const ScratchFolder folder;
+  const auto expected = undisturbed();
+  {
+    const auto engine = this->engine(options_with(folder));
+    open_sessions(*engine);
+    on_attempt_ = [&] { engine->set_limits(options_with(folder)); };
+    faults_.unmakeable = 100;
+    faults_.attends_left = 0;
+    EXPECT_TRUE(run(*engine, greedy("a", 10))->wait_done().resumable);
+    EXPECT_EQ(given_up_.get_future().get(), "there is no device");
+  }
+  faults_.unmakeable = 0;
+  const auto later = this->engine(options_with(folder));
+  const auto collector = run(*later, greedy("b", 100));
+  collector->wait_done();
+  EXPECT_EQ(collector->ids(), expected);
+}
+
+TEST_F(DeviceFailure, WhatWaitedForADeviceThatStaysAwayChangesNoSession) {
+  const ScratchFolder folder;
+  const auto expected = undisturbed();
+  restart_after_ = {std::chrono::hours(1)};
+  {
+    const auto engine = this->engine(options_with(folder));
+    open_sessions(*engine);
+    faults_.attends_left = 0;
+    EXPECT_TRUE(run(*engine, greedy("a", 10))->wait_done().resumable);
+    std::promise<std::variant<SessionInfo, Error>> undone;
+    engine->undo({.name = "b"}, 3, [&](auto result) { undone.set_value(std::move(result)); });
+    engine->shutdown();
+    EXPECT_EQ(error(undone.get_future().get()).code, ErrorCode::device_failed);
+  }
+  restart_after_ = {};
+  const auto later = this->engine(options_with(folder));
+  const auto collector = run(*later, greedy("b", 100));
+  collector->wait_done();
+  EXPECT_EQ(collector->ids(), expected);
+}
+
+TEST_F(DeviceFailure, AHigherLimitThatTheDeviceFailsUnderRestartsIt) {
+  EngineOptions options = small_options();
+  options.max_cache_bytes = 1'000'000;
+  const auto engine = this->engine(options);
+  open_sessions(*engine);
+  const int made = faults_.made;
+  options.max_cache_bytes = 2'000'000;
+  faults_.reserve_fails = true;
+  engine->set_limits(options);
+  EXPECT_EQ(max_cache_bytes(*engine), 1'000'000);  // and the restart follows, before any other request
+  EXPECT_EQ(run(*engine, greedy("b", 5))->wait_done().reason, FinishReason::length);
+  EXPECT_EQ(faults_.made, made + 1);
+  EXPECT_EQ(max_cache_bytes(*engine), 2'000'000);
+  engine->shutdown();
+  EXPECT_TRUE(went_back_.empty());
+  EXPECT_THAT(warnings_, HasSubstr("the device failed: nothing can be reserved; 2 sessions stay"));
+}
+
+TEST_F(DeviceFailure, AHigherLimitThatThereIsNoRoomForChangesNothing) {
+  EngineOptions options = small_options();
+  options.max_cache_bytes = 1'000'000;
+  const auto engine = this->engine(options);
+  open_sessions(*engine);
+  const int made = faults_.made;
+  options.max_cache_bytes = 2'000'000;
+  faults_.reservable = 0;
+  engine->set_limits(options);
+  EXPECT_EQ(max_cache_bytes(*engine), 1'000'000);
+  EXPECT_EQ(run(*engine, greedy("b", 5))->wait_done().reason, FinishReason::length);
+  EXPECT_EQ(faults_.made, made);
+  engine->shutdown();
+  EXPECT_THAT(warnings_, HasSubstr("max_cache_bytes stays 1000000"));
+}
+
+TEST_F(DeviceFailure, ALimitThatWasLoweredForWantOfRoomRisesAgain) {
+  const ScratchFolder folder;
+  const auto expected = undisturbed();
+  EngineOptions options = options_with(folder);
+  options.max_cache_bytes = 10'000'000;
+  const auto engine = this->engine(options);
+  open_sessions(*engine);
+  const std::size_t session_bytes = value(stat(*engine, "a")).cache_bytes_max;
+  faults_.reservable = session_bytes + session_bytes / 2;
+  faults_.attends_left = 0;
+  EXPECT_TRUE(run(*engine, greedy("a", 100))->wait_done().resumable);
+  EXPECT_EQ(max_cache_bytes(*engine), faults_.reservable);
+  EXPECT_FALSE(value(stat(*engine, "a")).asleep);
+  EXPECT_TRUE(value(stat(*engine, "b")).asleep);  // used before a
+
+  faults_.reservable = std::numeric_limits<std::size_t>::max();
+  faults_.attends_left = 0;
+  EXPECT_TRUE(run(*engine, greedy("a", 100))->wait_done().resumable);
+  EXPECT_EQ(max_cache_bytes(*engine), 10'000'000);
+  for (const char* name : {"a", "b"}) {
+    const auto collector = run(*engine, greedy(name, 100));
+    collector->wait_done();
+    EXPECT_EQ(collector->ids(), expected) << name;
+  }
+  engine->shutdown();
+  EXPECT_THAT(went_back_, testing::ElementsAre("b"));
+  EXPECT_THAT(warnings_, HasSubstr("instead of 10000000: the device has no room for more"));
+}
+
+TEST_F(DeviceFailure, ADeviceWithoutRoomForASessionIsNoPlaceToGoOn) {
+  const auto engine = this->engine(small_options());
+  open_sessions(*engine);
+  faults_.reservable = value(stat(*engine, "a")).cache_bytes_max - 1;
+  faults_.attends_left = 0;
+  EXPECT_TRUE(run(*engine, greedy("a", 10))->wait_done().resumable);
+  EXPECT_THAT(given_up_.get_future().get(), HasSubstr("one session takes"));
 }
 
 TEST_F(DeviceFailure, CopiesThatTheDeviceDoesNotGiveOutRestartItToo) {
