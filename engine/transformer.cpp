@@ -530,6 +530,7 @@ void Transformer::State::append_one_each(std::span<const Slice> slices) {
     }
   }
   const std::int64_t all = shape.n_owners * max_rows;
+  appending = true;
   backend.store_kv(pending_keys.rows(0, all), pending_values.rows(0, all), shape.n_kv_heads, shape.head_dim,
                    shape.dtype, slots);
 }
@@ -555,9 +556,13 @@ void Transformer::State::decode(std::span<const Slice> slices) {
   }
   DecodeStep step(backend, std::ssize(ordered));
   compute(ordered, {});
-  appending = true;
-  append_one_each(ordered);
-  step.end();
+  try {
+    append_one_each(ordered);
+    step.end();
+  } catch (...) {
+    appending = appending && !backend.step_untouched();  // tokens may have been about to join only
+    throw;
+  }
   // Only now: after a step that failed no stream has moved on.
   for (const Slice& slice : ordered) {
     slice.cache->advance();

@@ -187,6 +187,8 @@ class Backend {
   virtual void end_step() {}
   /// Instead of end_step(), where an operation has thrown: what was put off is forgotten.
   virtual void abandon_step() noexcept {}
+  /// Of a step in which something has thrown, until the next one begins: whether none of it was done.
+  virtual bool step_untouched() const noexcept { return false; }
 
   /// Until keep_layout(0), products of fewer rows are computed as those of `rows` are, where the way depends
   /// on their number: for passes over rows that get fewer, and that are compared with each other.

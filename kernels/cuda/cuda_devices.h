@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -22,6 +23,12 @@ std::vector<CudaDevice> cuda_devices(std::string& why_none);
 /// Asks the device how much of its memory is free, which makes this process's context there: ask the one that
 /// is to be used. Throws DeviceError.
 std::size_t cuda_free_bytes(int index);
+
+/// What a backend leaves free of a device's memory when it sets some aside for caches, for what steps take
+/// beside: scratch memory, parameters, graphs.
+constexpr std::size_t cuda_kept_bytes(std::size_t memory_bytes) {
+  return std::min(std::size_t{1} << 30, memory_bytes / 8);
+}
 
 namespace cuda {
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/cuda/checked.h"
+#include "kernels/cuda/cuda_devices.h"
 #include "kernels/cuda/device_error.h"
 #include "kernels/cuda/launches.h"
 #include "kernels/cuda/stored_planes.h"
@@ -13,7 +14,6 @@ namespace condensed::kernels::cuda {
 
 namespace {
 
-constexpr std::size_t kKeptFreeBytes = std::size_t{1} << 30;  // when caches get their memory
 constexpr std::size_t kStagingBytes = std::size_t{16} << 20;
 
 const std::uint32_t* words(const void* data) {
@@ -39,7 +39,11 @@ DeviceBackend::~DeviceBackend() {
   static_cast<void>(cudaStreamSynchronize(queue_.stream()));
 }
 
+/// Once caches have their memory, what is left is for steps: nothing that is allocated may take it.
 std::byte* DeviceBackend::grow(std::size_t bytes) {
+  if (reserved_bytes_ > 0 && bytes > spare_bytes()) {
+    return nullptr;
+  }
   DeviceMemory region = allocate_device(bytes);
   std::byte* data = region.get();
   if (region) {
@@ -48,11 +52,23 @@ std::byte* DeviceBackend::grow(std::size_t bytes) {
   return data;
 }
 
+/// Free, and not kept for steps.
+std::size_t DeviceBackend::spare_bytes() const {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return free - std::min(free, cuda_kept_bytes(total));
+}
+
 void DeviceBackend::throw_no_room(std::size_t bytes) const {
   std::size_t free = 0;
   std::size_t total = 0;
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  throw DeviceMemoryError(bytes, slab_.held_bytes(), slab_.used_bytes(), free, total);
+  throw NoRoomError("the device has no room for " + bytes_in_words(bytes) + ": " + bytes_in_words(free) +
+                    " of " + bytes_in_words(total) + " are free; condensed holds " +
+                    bytes_in_words(slab_.held_bytes()) + ", of which " + bytes_in_words(slab_.used_bytes()) +
+                    " are in use; allow fewer or smaller sessions, use fewer bits for weights or caches, or "
+                    "end what else uses the device");
 }
 
 Memory DeviceBackend::allocate(std::size_t bytes) {
@@ -74,11 +90,14 @@ std::size_t DeviceBackend::reserve(std::size_t bytes) {
     return bytes;
   }
   queue_.bind();
-  std::size_t free = 0;
-  std::size_t total = 0;
-  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  const std::size_t kept = std::min(kKeptFreeBytes, total / 8);
-  const std::size_t most = free > kept ? free - kept : 0;
+  const std::size_t most = spare_bytes();
+  // The first time the hole that weights and activations have left is there for caches, too.
+  if (reserved_bytes_ == 0) {
+    reserved_bytes_ = slab_.largest_free_bytes() / 65 * 64;
+  }
+  if (bytes <= reserved_bytes_) {
+    return bytes;
+  }
   // Blocks are rounded up to multiples of 256 bytes.
   const std::size_t missing = bytes - reserved_bytes_;
   const bool fits = missing <= most && missing / 64 <= most - missing;

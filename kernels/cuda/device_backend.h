@@ -57,6 +57,7 @@ class DeviceBackend final : public Backend {
   void begin_step(std::int64_t rows) override { queue_.begin_step(rows); }
   void end_step() override { queue_.end_step(); }
   void abandon_step() noexcept override;
+  bool step_untouched() const noexcept override { return queue_.step_untouched(); }
   void keep_layout(std::int64_t rows) noexcept override { products_.keep_layout(rows); }
   /// The first runs command by command, the second is captured.
   int warm_up_steps() const override { return 2; }
@@ -69,6 +70,7 @@ class DeviceBackend final : public Backend {
  private:
   void release(std::byte* data) noexcept override;
   std::byte* grow(std::size_t bytes);
+  std::size_t spare_bytes() const;
   [[noreturn]] void throw_no_room(std::size_t bytes) const;
   void copy_words(const void* from, void* to, std::size_t bytes);
   void upload_rows(const MatrixView& view, const Planes& planes, std::int64_t first, std::int64_t n_rows);
@@ -76,7 +78,7 @@ class DeviceBackend final : public Backend {
   DeviceQueue queue_;
   std::vector<DeviceMemory> regions_;
   Slab slab_;
-  std::size_t reserved_bytes_ = 0;
+  std::size_t reserved_bytes_ = 0;  // for caches; 0: none has been asked for
   DeviceProducts products_;
   DeviceAttention attention_;
   DeviceChoices choices_;

@@ -11,14 +11,6 @@ DeviceError::DeviceError(std::string_view call, std::string_view reason, std::st
       call_(call),
       reason_(reason) {}
 
-DeviceMemoryError::DeviceMemoryError(std::size_t asked, std::size_t held, std::size_t used, std::size_t free,
-                                     std::size_t total)
-    : message_("the device has no room for " + bytes_in_words(asked) + ": " + bytes_in_words(free) + " of " +
-               bytes_in_words(total) + " are free; condensed holds " + bytes_in_words(held) + ", of which " +
-               bytes_in_words(used) +
-               " are in use; allow fewer or smaller sessions, use fewer bits for weights or caches, or end "
-               "what else uses the device") {}
-
 std::string bytes_in_words(std::size_t bytes) {
   constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};
   if (bytes < 1024) {

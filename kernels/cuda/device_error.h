@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <new>
 #include <string>
 #include <string_view>
 
@@ -20,19 +19,6 @@ class DeviceError : public kernels::DeviceError {
  private:
   std::string call_;
   std::string reason_;
-};
-
-/// The device has no room; what() has the arithmetic.
-class DeviceMemoryError : public std::bad_alloc {
- public:
-  /// held: by this process's backend, of it in use: `used`.
-  DeviceMemoryError(std::size_t asked, std::size_t held, std::size_t used, std::size_t free,
-                    std::size_t total);
-
-  const char* what() const noexcept override { return message_.c_str(); }
-
- private:
-  std::string message_;
 };
 
 /// "1.50 GiB", "64.0 KiB", "7 bytes"

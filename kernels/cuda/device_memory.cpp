@@ -1,6 +1,7 @@
 #include "kernels/cuda/device_memory.h"
 
 #include "kernels/cuda/checked.h"
+#include "kernels/cuda/device_error.h"
 
 namespace condensed::kernels::cuda {
 
@@ -28,7 +29,13 @@ DeviceMemory allocate_device(std::size_t bytes) {
 
 PinnedMemory allocate_pinned(std::size_t bytes) {
   void* data = nullptr;
-  check(cudaMallocHost(&data, bytes), "cudaMallocHost");
+  const cudaError_t result = cudaMallocHost(&data, bytes);
+  if (result == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw NoRoomError("the host has no room for " + bytes_in_words(bytes) +
+                      " of pinned memory; end what else uses its memory");
+  }
+  check(result, "cudaMallocHost");
   return PinnedMemory(static_cast<std::byte*>(data));
 }
 

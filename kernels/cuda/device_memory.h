@@ -19,7 +19,7 @@ struct PinnedFree {
 };
 /// Memory of the host that the device copies from and to by itself.
 using PinnedMemory = std::unique_ptr<std::byte[], PinnedFree>;
-/// Throws DeviceError.
+/// Throws NoRoomError and DeviceError.
 PinnedMemory allocate_pinned(std::size_t bytes);
 
 struct StreamDestroy {

@@ -117,8 +117,8 @@ std::vector<Command> DeviceQueue::with_copies() const {
 
 void DeviceQueue::end_step() {
   assert(in_step());
-  bind();
   try {
+    bind();
     if (!step_.empty()) {
       graphs_.run(with_copies(), target(), issued_);
     }
@@ -168,8 +168,10 @@ std::byte* Scratch::reserve_bytes(DeviceQueue& queue, std::size_t bytes) {
     const auto wanted = static_cast<std::size_t>(rounded_capacity(static_cast<std::int64_t>(bytes)));
     DeviceMemory larger = allocate_device(wanted);
     if (!larger) {
-      throw DeviceError("cudaMalloc", "no room for " + bytes_in_words(wanted) + " of scratch memory",
-                        "allow fewer sessions, a smaller batch, or end what else uses the device");
+      throw NoRoomError(
+          "the device has no room for " + bytes_in_words(wanted) +
+          " of scratch memory; allow fewer sessions, a smaller batch, or end what else uses the "
+          "device");
     }
     queue.retire(std::exchange(memory_, std::move(larger)));
     bytes_ = wanted;

@@ -63,6 +63,8 @@ class DeviceQueue {
   /// Waits for what the device has of it.
   void abandon_step();
   bool in_step() const { return step_bucket_ > 0; }
+  /// The device has nothing of the step, or of the latest one.
+  bool step_untouched() const { return !issued_; }
   /// Does now what the step has written down so far; it goes on.
   void flush();
   void synchronise();

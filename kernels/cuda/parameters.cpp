@@ -51,8 +51,8 @@ Parameters::Piece& Parameters::piece_with(std::size_t bytes) {
   const std::size_t size = std::max(bytes, kPieceBytes);
   Piece piece{.host = allocate_pinned(size), .device = allocate_device(size), .bytes = size};
   if (!piece.device) {
-    throw DeviceError("cudaMalloc", "no room for " + bytes_in_words(size) + " of parameters",
-                      "allow fewer sessions, or end what else uses the device");
+    throw NoRoomError("the device has no room for " + bytes_in_words(size) +
+                      " of parameters; allow fewer sessions, or end what else uses the device");
   }
   pieces_.push_back(std::move(piece));
   current_ = pieces_.size() - 1;

@@ -30,7 +30,7 @@ class Parameters {
   explicit Parameters(cudaStream_t stream) : stream_(stream) {}
 
   /// Where these will be on the device, with room for `capacity` of them. Outside a step they are valid for
-  /// kernels that are launched before generation() changes. Throws DeviceError.
+  /// kernels that are launched before generation() changes. Throws NoRoomError and DeviceError.
   template <typename T>
   const T* place(std::span<const T> values, std::size_t capacity) {
     static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment);

@@ -32,7 +32,7 @@ std::byte* Slab::take(std::size_t bytes) {
   bytes = (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
   auto block = find_free(bytes);
   if (block == blocks_.end()) {
-    std::size_t region = std::max(bytes, region_bytes_);
+    std::size_t region = bytes < region_bytes_ / 8 ? region_bytes_ : bytes;
     std::byte* data = grow_(region);
     if (data == nullptr && region > bytes) {
       region = bytes;  // what is left may still do

@@ -17,7 +17,8 @@ class Slab {
   /// A region of at least that many bytes, null if there is no room. Regions are never given back.
   using Grow = std::function<std::byte*(std::size_t bytes)>;
 
-  /// region_bytes: the least to ask `grow` for.
+  /// region_bytes: what to ask `grow` for where blocks are small. One of an eighth or more has a region of
+  /// its size: what it left of a larger one could stay a hole for ever.
   Slab(std::size_t region_bytes, Grow grow) : region_bytes_(region_bytes), grow_(std::move(grow)) {}
 
   /// Null if there is no room. The smallest free block that fits, the lowest of these.
@@ -29,6 +30,7 @@ class Slab {
 
   std::size_t held_bytes() const { return held_; }
   std::size_t used_bytes() const { return used_; }
+  std::size_t largest_free_bytes() const { return free_.empty() ? 0 : free_.rbegin()->first; }
 
  private:
   struct Block {

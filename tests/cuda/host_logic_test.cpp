@@ -15,6 +15,7 @@
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/capacities.h"
 #include "kernels/cuda/cuda_devices.h"
+#include "kernels/cuda/device_backend.h"
 #include "kernels/cuda/device_error.h"
 #include "kernels/cuda/launches.h"
 #include "kernels/cuda/parameters.h"
@@ -88,6 +89,24 @@ TEST(Slab, TakesLessThanARegionWhereThatIsAllThereIs) {
   EXPECT_EQ(slab.used_bytes(), 2048U);
 }
 
+TEST(Slab, TakesLittleMoreThanIsAskedFor) {
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  for (const std::size_t hidden : {3584U, 4096U, 5120U, 6656U, 8192U}) {  // 7B to 70B
+    Regions regions{.left = std::size_t{1} << 40};
+    Slab slab(256 * kMiB, [&](std::size_t bytes) { return regions.grow(bytes); });
+    const std::size_t gated = hidden * 27 / 10;
+    const auto take = [&](std::size_t numbers) { ASSERT_NE(slab.take(2 * numbers), nullptr); };
+    take(32000 * hidden);
+    for (int layer = 0; layer < 40; ++layer) {
+      for (const std::size_t rows : {hidden, hidden, hidden, hidden, gated, gated, gated}) {
+        take(rows * hidden);
+      }
+      take(2 * hidden);
+    }
+    EXPECT_LE(slab.held_bytes(), slab.used_bytes() + slab.used_bytes() / 20 + 256 * kMiB) << hidden;
+  }
+}
+
 TEST(Memory, TooLittleIsAnErrorWithItsArithmetic) {
   emulation::set_memory_bytes(10 << 20);
   const auto backend = emulation::make_emulated_backend();
@@ -124,6 +143,44 @@ TEST(Memory, IsReservedAsFarAsItGoes) {
     }
   }
   emulation::set_memory_bytes(std::size_t{1} << 32);
+}
+
+std::size_t free_bytes() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  EXPECT_EQ(cudaMemGetInfo(&free, &total), cudaSuccess);
+  return free;
+}
+
+TEST(Memory, ThatIsKeptForStepsIsNotAllocated) {
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  emulation::set_memory_bytes(64 * kMiB);
+  {
+    const auto backend = emulation::make_emulated_backend();
+    const std::size_t reserved = backend->reserve(std::size_t{1} << 40);
+    std::vector<Memory> blocks;
+    EXPECT_THROW(
+        for (int i = 0; i < 64; ++i) { blocks.push_back(backend->allocate(kMiB)); }, std::bad_alloc);
+    EXPECT_GE(blocks.size() * kMiB, reserved / kMiB * kMiB);
+    EXPECT_GE(free_bytes(), cuda_kept_bytes(64 * kMiB));
+  }
+  emulation::set_memory_bytes(std::size_t{1} << 32);
+}
+
+TEST(Memory, IsReservedInTheHoleThatIsLeftWhereThatDoes) {
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  DeviceBackend backend(
+      0, [] { return nullptr; }, /*region_bytes=*/16 * kMiB);
+  const Memory weights = backend.allocate(kMiB);
+  const std::size_t before = free_bytes();
+  EXPECT_EQ(backend.reserve(12 * kMiB), 12 * kMiB);
+  std::vector<Memory> blocks;
+  for (int i = 0; i < 12; ++i) {
+    blocks.push_back(backend.allocate(kMiB));
+  }
+  EXPECT_EQ(free_bytes(), before);
+  EXPECT_EQ(backend.reserve(20 * kMiB), 20 * kMiB);
+  EXPECT_LT(free_bytes(), before);
 }
 
 TEST(Memory, IsReservedInPartWhereNotAllOfItIsInOnePiece) {

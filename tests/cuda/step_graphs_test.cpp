@@ -1,5 +1,6 @@
 // Steps of many streams: what a captured step computes when it runs again with other numbers.
 
+#include <new>
 #include <random>
 #include <vector>
 
@@ -7,6 +8,7 @@
 
 #include "engine/prompt_planner.h"
 #include "kernels/cuda/device_error.h"
+#include "kernels/cuda/device_queue.h"
 #include "kernels/make_backend.h"
 #include "tests/cuda/device_stream.h"
 
@@ -251,6 +253,7 @@ TEST(Steps, AFailedLaunchIsReportedAndTheNextStepRuns) {
     streams.step({0}, {2});
     FAIL() << "nothing was thrown";
   } catch (const kernels::cuda::DeviceError& error) {
+    EXPECT_TRUE(streams.transformer().caches_intact());  // nothing of it was done
     EXPECT_EQ(error.call(), "cudaGraphLaunch");
     EXPECT_NE(std::string(error.what()).find("unspecified launch failure"), std::string::npos)
         << error.what();
@@ -266,6 +269,7 @@ TEST(Steps, OneThatBrokeOffIsWaitedForAndEndsTheBackend) {
   const long before = emulation::counts().synchronisations;
   emulation::fail_call("cudaLaunchKernelEx", cudaErrorLaunchFailure, /*n_before=*/5);
   EXPECT_THROW(streams.step({0}, {1}), kernels::DeviceError);  // its first: command by command
+  EXPECT_FALSE(streams.transformer().caches_intact());
   EXPECT_GT(emulation::counts().synchronisations, before);
   EXPECT_EQ(streams.cache(0).position(), 0);
   try {
@@ -274,6 +278,29 @@ TEST(Steps, OneThatBrokeOffIsWaitedForAndEndsTheBackend) {
   } catch (const kernels::DeviceError& error) {
     EXPECT_NE(std::string(error.what()).find("make the backend anew"), std::string::npos) << error.what();
   }
+}
+
+TEST(Steps, OneWithoutRoomLeavesStreamsAsTheyAreAndTheNextRuns) {
+  for (int n_before = 0; n_before < 4; ++n_before) {  // parameters, parts of attention, caches
+    SCOPED_TRACE(n_before);
+    Streams streams(device_model(kCase), 1, kWindow, 1);
+    emulation::fail_call("cudaMalloc", cudaErrorMemoryAllocation, n_before);
+    EXPECT_THROW(streams.step({0}, {1}), std::bad_alloc);
+    EXPECT_TRUE(streams.transformer().caches_intact());
+    EXPECT_LE(largest_error(streams.step({0}, {1}).front(), alone({1}).back()), 1e-4);
+  }
+  emulation::fail_call("cudaMallocHost", cudaErrorMemoryAllocation);
+  EXPECT_THROW(emulation::make_emulated_backend(), std::bad_alloc);
+}
+
+TEST(Steps, OneThatCannotEvenBeginToEndIsForgotten) {
+  kernels::cuda::DeviceQueue queue(0, nullptr);
+  queue.begin_step(1);
+  emulation::fail_call("cudaSetDevice", cudaErrorLaunchFailure);
+  EXPECT_THROW(queue.end_step(), kernels::DeviceError);
+  EXPECT_FALSE(queue.in_step());
+  queue.begin_step(1);
+  queue.end_step();
 }
 
 TEST(Steps, WhatCannotBeCapturedRunsCommandByCommand) {

@@ -92,6 +92,7 @@ class ForwardingBackend : public Backend {
     inner_->end_step();
   }
   void abandon_step() noexcept override { inner_->abandon_step(); }
+  bool step_untouched() const noexcept override { return inner_->step_untouched(); }
   void keep_layout(std::int64_t rows) noexcept override { inner_->keep_layout(rows); }
   int warm_up_steps() const override { return inner_->warm_up_steps(); }
   void raise_to_difference(std::span<const float> a, std::span<const float> b,
