@@ -11,7 +11,9 @@ namespace {
 
 /// What every command has.
 void add_run_options(CLI::App& command, RunOptions& run, const std::string& cache_flags = "--cache-dtype") {
-  command.add_option("--device", run.device, "cpu, cuda, cuda:N, or auto (cuda if it can be used)")
+  command
+      .add_option("--device", run.device,
+                  "cpu, cuda, cuda:N, or auto (cuda if it can be used, and no --kernels are asked for)")
       ->check([](const std::string& text) {
         return kernels::parse_device(text) ? std::string() : "expected cpu, cuda, cuda:N or auto";
       })

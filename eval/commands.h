@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,9 +30,11 @@ struct RunOptions {
   std::int64_t prompt_chunk_tokens = 32;
   double prompt_tolerance = 1e-4;
 
+  /// A model that `make` makes with the backend that is asked for (make_model_on()).
+  using MakeModel = std::function<std::shared_ptr<engine::Model>(std::unique_ptr<kernels::Backend>)>;
   /// Throw engine::InputError, std::invalid_argument for kernels this processor cannot run, and
   /// kernels::DeviceError for a device that is not there.
-  std::unique_ptr<kernels::Backend> backend() const;
+  std::shared_ptr<engine::Model> make(const MakeModel& make) const;
   std::shared_ptr<engine::Model> load() const;
   engine::PromptOptions prompt() const;
   kernels::DType cache() const;

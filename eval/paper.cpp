@@ -144,7 +144,9 @@ json::object measure_model(const PaperOptions& options, const Experiment& experi
     return row;
   }
   say(shape.shape + ", " + layer_types + ": a batch of " + std::to_string(batch));
-  const auto model = random_model(shape.shape, layer_types, experiment.weights, options.run.backend());
+  const auto model = options.run.make([&](std::unique_ptr<kernels::Backend> backend) {
+    return random_model(shape.shape, layer_types, experiment.weights, std::move(backend));
+  });
   row["backend"] = model->backend->name();
   if (batch > 0) {
     measure_batch(*model, options, experiment.lengths, row);

@@ -1,19 +1,23 @@
+#include <utility>
+
 #include "engine/weight_format.h"
 #include "eval/commands.h"
-#include "kernels/device_choice.h"
+#include "eval/model_place.h"
 #include "kernels/make_backend.h"
 
 namespace condensed::eval {
 
-std::unique_ptr<kernels::Backend> RunOptions::backend() const {
-  const auto setting = condensed::kernels::parse_device(device).value();
-  const auto survey = setting.cuda ? condensed::kernels::survey_cuda() : condensed::kernels::CudaSurvey{};
-  const auto choice = condensed::kernels::choose_device(setting, survey);
-  return condensed::kernels::make_backend(choice.backend_kind(kernels), threads);
+std::shared_ptr<engine::Model> RunOptions::make(const MakeModel& make) const {
+  const bool asks_driver = condensed::kernels::parse_device(device)->cuda;
+  return make_model_on(
+      device, kernels, asks_driver ? condensed::kernels::survey_cuda() : condensed::kernels::CudaSurvey{},
+      [&](const std::string& kind) { return make(condensed::kernels::make_backend(kind, threads)); });
 }
 
 std::shared_ptr<engine::Model> RunOptions::load() const {
-  return engine::load_model(model, backend(), engine::parse_weight_format(weights));
+  return make([this](std::unique_ptr<condensed::kernels::Backend> backend) {
+    return engine::load_model(model, std::move(backend), engine::parse_weight_format(weights));
+  });
 }
 
 engine::PromptOptions RunOptions::prompt() const {

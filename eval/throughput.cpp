@@ -2,7 +2,9 @@
 
 #include <cstdio>
 #include <iostream>
+#include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/input_error.h"
@@ -78,7 +80,9 @@ json::object run_throughput(const ThroughputOptions& options) {
     model = run.load();
   } else {
     const auto format = engine::parse_weight_format(run.weights == "stored" ? "bf16" : run.weights);
-    model = random_model(options.random, options.layer_types, *format, run.backend());
+    model = run.make([&](std::unique_ptr<kernels::Backend> backend) {
+      return random_model(options.random, options.layer_types, *format, std::move(backend));
+    });
   }
   const int n_threads = run.threads > 0 ? run.threads : static_cast<int>(std::thread::hardware_concurrency());
   // Of the processor what its threads read, of a device what it copies: its memory is not for threads to
