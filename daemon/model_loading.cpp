@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/checkpoint.h"
+#include "engine/model_trial.h"
 #include "kernels/device_error.h"
 #include "kernels/make_backend.h"
 
@@ -43,36 +44,46 @@ void report_model(const engine::Model& model, const Settings& settings, const en
 }  // namespace
 
 std::size_t Placement::cache_bytes() const {
-  const std::size_t fixed = plan.weights + plan.workspace;
-  if (!device || device->free_bytes < fixed) {
+  if (!device || device->free_bytes < plan.fixed()) {
     return 0;
   }
-  const std::size_t left = device->free_bytes - fixed;
+  const std::size_t left = device->free_bytes - plan.fixed();
   return std::max(left / 10 * 9, std::min(left, plan.session));
 }
 
-Placement place_model(const std::string& device, const kernels::CudaSurvey& survey,
-                      const engine::MemoryPlan& plan) {
+Placement place_model(const std::string& device, kernels::CudaSurvey survey, const engine::MemoryPlan& plan) {
   const kernels::DeviceSetting setting = kernels::parse_device(device).value();
-  kernels::DeviceChoice choice = kernels::choose_device(setting, survey);
-  Placement placement{.device = std::move(choice.device), .reason = std::move(choice.reason), .plan = plan};
-  if (!placement.device) {
-    return placement;
-  }
-  const std::size_t free_bytes = placement.device->free_bytes;
-  if (plan.sessions_in(free_bytes) > 0) {
-    placement.reason += ": " + plan.explain(free_bytes);
-    return placement;
-  }
-  const std::string lack = "too little memory " + placement.reason + ": " + plan.explain(free_bytes);
+  std::string lacks;
+  do {
+    kernels::DeviceChoice choice = kernels::choose_device(setting, survey);
+    Placement placement{.device = std::move(choice.device), .reason = std::move(choice.reason), .plan = plan};
+    if (!placement.device) {
+      return placement;
+    }
+    placement.plan.kept = kernels::cuda_kept_bytes(placement.device->memory_bytes);
+    const std::size_t free_bytes = placement.device->free_bytes;
+    const std::string arithmetic = placement.reason + ": " + placement.plan.explain(free_bytes);
+    if (placement.plan.sessions_in(free_bytes) > 0) {
+      placement.reason = arithmetic;
+      return placement;
+    }
+    lacks += (lacks.empty() ? "too little memory " : "; ") + arithmetic;
+    std::erase_if(survey.devices, [&](const auto& tried) { return tried.index == placement.device->index; });
+  } while (!setting.index && !survey.devices.empty());
   if (!setting.may_fall_back) {
-    throw kernels::DeviceError(lack +
+    throw kernels::DeviceError(lacks +
                                "; use fewer bits (weights, cache), a smaller window or max_batch_tokens, or "
                                "device = \"cpu\"");
   }
-  placement.device.reset();
-  placement.reason = "on the processor: " + lack;
-  return placement;
+  return {.device = std::nullopt, .reason = "on the processor: " + lacks, .plan = plan};
+}
+
+engine::EngineOptions engine_options(const Settings& settings, const Placement& placement) {
+  engine::EngineOptions options = settings.engine_options();
+  if (settings.max_cache_bytes == 0 && placement.device) {
+    options.max_cache_bytes = placement.cache_bytes();
+  }
+  return options;
 }
 
 engine::MemoryPlan plan_memory(const Settings& settings) {
@@ -102,13 +113,21 @@ bool fall_back(const Settings& settings, Placement& placement, const std::string
 
 namespace {
 
-std::shared_ptr<engine::Model> load_at(const Settings& settings, const Placement& placement) {
-  return engine::load_model(settings.model, make_backend(settings, placement), settings.weight_format());
+std::shared_ptr<engine::Model> load_and_try(const Settings& settings, const Placement& placement,
+                                            const MakeBackend& make) {
+  auto model = engine::load_model(settings.model, make(placement), settings.weight_format());
+  if (placement.device) {
+    engine::try_out(*model, engine_options(settings, placement));
+  }
+  return model;
 }
 
-std::shared_ptr<engine::Model> load_somewhere(const Settings& settings, Placement& placement) {
+}  // namespace
+
+std::shared_ptr<engine::Model> load_model_at(const Settings& settings, Placement& placement,
+                                             const MakeBackend& make) {
   try {
-    return load_at(settings, placement);
+    return load_and_try(settings, placement, make);
   } catch (const kernels::DeviceError& error) {
     if (!fall_back(settings, placement, error.what())) {
       throw;
@@ -118,10 +137,8 @@ std::shared_ptr<engine::Model> load_somewhere(const Settings& settings, Placemen
       throw;
     }
   }
-  return load_at(settings, placement);
+  return load_and_try(settings, placement, make);
 }
-
-}  // namespace
 
 std::shared_ptr<engine::Model> load_model(const Settings& settings, Placement& placement) {
   const engine::MemoryPlan plan = plan_memory(settings);
@@ -131,7 +148,8 @@ std::shared_ptr<engine::Model> load_model(const Settings& settings, Placement& p
   if (placement.device) {
     kernels::make_backend(settings.kernels, 1);  // what may be fallen back to later must be there now
   }
-  auto model = load_somewhere(settings, placement);
+  auto model = load_model_at(settings, placement,
+                             [&](const Placement& place) { return make_backend(settings, place); });
   spdlog::info("computing {}", placement.reason);
   report_model(*model, settings, plan);
   return model;

@@ -10,10 +10,7 @@ namespace asio = boost::asio;
 
 /// What the settings say, where the model is, and whom the engine tells. Also for a reload.
 engine::EngineOptions Server::engine_options() {
-  engine::EngineOptions options = settings_.engine_options();
-  if (settings_.max_cache_bytes == 0 && start_.placement.device) {
-    options.max_cache_bytes = start_.placement.cache_bytes();
-  }
+  engine::EngineOptions options = daemon::engine_options(settings_, start_.placement);
   options.observer = &metrics_;
   options.warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
   // The watchdog sees what the engine's thread does, not this one.
@@ -21,10 +18,12 @@ engine::EngineOptions Server::engine_options() {
   options.heartbeat_interval = ServiceNotifier::watchdog_interval();
   // On the engine's thread: with settings and a placement of its own.
   options.remake_backend = [this, settings = settings_, placement = start_.placement](bool last) mutable {
-    if (last && fall_back(settings, placement, "the device failed and could not be used again")) {
+    const bool moves =
+        last && fall_back(settings, placement, "the device failed and could not be used again");
+    auto backend = make_backend(settings, placement);
+    if (moves) {
       asio::post(io_, [this, placement] { model_moved(placement); });
     }
-    auto backend = make_backend(settings, placement);
     spdlog::warn("computing {} from now on", placement.reason);
     return backend;
   };

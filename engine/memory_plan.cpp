@@ -67,17 +67,19 @@ MemoryPlan plan_memory(const ModelConfig& config, const WeightFormat& format, ke
 }
 
 std::int64_t MemoryPlan::sessions_in(std::size_t memory_bytes) const {
-  return largest_batch(static_cast<std::int64_t>(memory_bytes), weights + workspace, session);
+  return largest_batch(static_cast<std::int64_t>(memory_bytes), fixed(), session);
 }
 
 std::string MemoryPlan::explain(std::size_t memory_bytes) const {
-  const std::size_t fixed = weights + workspace;
-  std::string text = gigabytes(weights) + " of weights and " + gigabytes(workspace) + " of workspace, of " +
-                     gigabytes(memory_bytes) + " that are free, ";
-  if (fixed > memory_bytes) {
-    return text + "lack " + gigabytes(fixed - memory_bytes);
+  std::string text = gigabytes(weights) + " of weights and " + gigabytes(workspace) + " of workspace, ";
+  if (kept > 0) {
+    text += "and " + gigabytes(kept) + " for what steps take beside, ";
   }
-  return text + "leave " + gigabytes(memory_bytes - fixed) + ": room for " +
+  text += "of " + gigabytes(memory_bytes) + " that are free, ";
+  if (fixed() > memory_bytes) {
+    return text + "lack " + gigabytes(fixed() - memory_bytes);
+  }
+  return text + "leave " + gigabytes(memory_bytes - fixed()) + ": room for " +
          std::to_string(sessions_in(memory_bytes)) + " sessions of " + gigabytes(session) + " each";
 }
 

@@ -25,6 +25,10 @@ struct MemoryPlan {
   std::size_t weights = 0;
   std::size_t workspace = 0;  // of the largest step
   std::size_t session = 0;    // the cache of a session whose window is full
+  std::size_t kept = 0;       // of the device's memory, for what steps take beside
+
+  /// Whatever the number of sessions.
+  std::size_t fixed() const { return weights + workspace + kept; }
 
   std::int64_t sessions_in(std::size_t memory_bytes) const;
   /// The arithmetic of what fits, in one line: how much for what, and how many sessions.

@@ -60,6 +60,13 @@ TEST(MemoryPlan, ExplainsTheArithmetic) {
       plan.explain(24'000'000'000),
       "13.00 GB of weights and 1.00 GB of workspace, of 24.00 GB that are free, leave 10.00 GB: room for 20 "
       "sessions of 0.50 GB each");
+  MemoryPlan with_more = plan;
+  with_more.kept = 1'100'000'000;
+  EXPECT_EQ(with_more.sessions_in(24'000'000'000), 17);
+  EXPECT_EQ(
+      with_more.explain(24'000'000'000),
+      "13.00 GB of weights and 1.00 GB of workspace, and 1.10 GB for what steps take beside, of 24.00 GB "
+      "that are free, leave 8.90 GB: room for 17 sessions of 0.50 GB each");
   EXPECT_EQ(plan.sessions_in(8'000'000'000), 0);
   EXPECT_EQ(plan.explain(8'000'000'000),
             "13.00 GB of weights and 1.00 GB of workspace, of 8.00 GB that are free, lack 6.00 GB");
