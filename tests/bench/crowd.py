@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long 56 clients wait between two tokens, alone and in a crowd: 1,000 idle connections and 8 that never read.
 
-    tests/bench/crowd.py build/release/daemon/condensed models/books-1m [--tokens N] [--rounds N]
+    tests/bench/crowd.py build/release/daemon/condensed tests/models/books-1m [--tokens N] [--rounds N]
 
 Prints median and 99th percentile, and their ratio; rounds alternate, so that what else the machine does meets both.
 Times are taken when bytes arrive, so tokens that arrive together count as no wait."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What it costs to have many more sessions than memory: wake-up times, throughput, memory and disk.
 
-    tests/bench/many_sessions.py build/release/daemon/condensed models/books-1m [--sessions N] [--resident N]
+    tests/bench/many_sessions.py build/release/daemon/condensed tests/models/books-1m [--sessions N] [--resident N]
 
 Sessions are touched at random by a few clients; every token is compared with what a daemon with memory for all says.
 A wake-up is timed from the request to the answer, at the client, and by the daemon (from request to being in memory)."""

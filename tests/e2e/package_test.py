@@ -98,7 +98,7 @@ class Package(unittest.TestCase):
                 "lib/systemd/system/condensed.socket",
                 "usr/lib/sysusers.d/condensed.conf",
                 "usr/lib/tmpfiles.d/condensed.conf",
-                "usr/share/condensed/models/books-1m/model.safetensors",
+                "usr/share/condensed/models/books-6m/model.safetensors",
                 "usr/share/bash-completion/completions/condensectl",
                 "usr/share/zsh/vendor-completions/_condensed",
                 "usr/share/fish/vendor_completions.d/condensed.fish",
@@ -145,7 +145,7 @@ class Package(unittest.TestCase):
 
     def command(self) -> list[str]:
         config = self.path("etc/condensed/condensed.toml")
-        model = self.path("usr/share/condensed/models/books-1m")
+        model = self.path("usr/share/condensed/models/books-6m")
         return [str(self.path("usr/bin/condensed")), "--config", str(config), "--model", str(model)]
 
     def test_the_installed_daemon_serves(self):
@@ -163,7 +163,7 @@ class Package(unittest.TestCase):
         self.addCleanup(process.kill)
         notifications.until("^READY=1$")
         ping = run(str(self.path("usr/bin/condensectl")), "--socket", path, "stat")
-        self.assertIn("books-1m", ping.stdout)
+        self.assertIn("books-6m", ping.stdout)
         process.terminate()
         notifications.until("^STOPPING=1$")
         self.assertEqual(process.wait(TIMEOUT_S), 0)

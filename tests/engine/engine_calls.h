@@ -18,10 +18,10 @@
 #include "kernels/make_backend.h"
 #include "tests/engine/scratch_folder.h"
 
-/// The engine's requests as plain calls, on the bundled model.
+/// The engine's requests as plain calls, on the small model of the tests.
 namespace condensed::engine {
 
-inline std::shared_ptr<Model> bundled_model(const char* weights = "stored") {
+inline std::shared_ptr<Model> small_model(const char* weights = "stored") {
   return load_model(std::filesystem::path(CONDENSED_MODELS_DIR) / "books-1m",
                     kernels::make_backend("auto", 2), parse_weight_format(weights));
 }

@@ -58,7 +58,7 @@ class EngineObserverTest : public testing::Test {
   void start(EngineOptions options) {
     options.default_window = {4, 28};
     options.observer = &recorder_;
-    engine_.emplace(bundled_model(), options);
+    engine_.emplace(small_model(), options);
   }
 
   SessionInfo open_with(const std::string& name, std::vector<std::int32_t> tokens) {

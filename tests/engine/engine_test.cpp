@@ -13,7 +13,7 @@ namespace {
 using testing::HasSubstr;
 
 TEST(Engine, StreamsPastItsWindowInConstantMemory) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   const SessionInfo opened = value(open(engine, {.session = {.name = "a"}}));
   EXPECT_EQ(opened.position, 1);  // the beginning-of-sequence token
   const AppendResult appended = value(append(engine, "a", std::string("It was a dark and stormy night")));
@@ -45,7 +45,7 @@ TEST(Engine, TheSameSeedGivesTheSameTextWhateverElseRuns) {
   const std::string prompt = "The captain looked at the sea, and ";
 
   const auto run_alone = [&] {
-    Engine engine(bundled_model(), small_options());
+    Engine engine(small_model(), small_options());
     value(open(engine, {.session = {.name = "x"}}));
     auto collector = std::make_shared<Collector>();
     value(append(engine, "x", prompt));
@@ -57,7 +57,7 @@ TEST(Engine, TheSameSeedGivesTheSameTextWhateverElseRuns) {
   const std::vector<std::int32_t> alone = run_alone();
   ASSERT_EQ(alone.size(), 150U);
 
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   std::vector<std::shared_ptr<Collector>> others;
   for (int i = 0; i < 12; ++i) {
     const std::string name = "other" + std::to_string(i);
@@ -89,7 +89,7 @@ TEST(Engine, GreedyTokensAreTheSameAloneAndInABatchOf32) {
     EngineOptions options = small_options();
     options.cache_dtype = kernels::DType::q8;
     const auto tokens_beside = [&](int n_others) {
-      Engine engine(bundled_model(weights), options);
+      Engine engine(small_model(weights), options);
       std::vector<std::shared_ptr<Collector>> others;
       for (int i = 0; i < n_others; ++i) {
         const std::string name = "other" + std::to_string(i);
@@ -111,7 +111,7 @@ TEST(Engine, GreedyTokensAreTheSameAloneAndInABatchOf32) {
 TEST(Engine, TextAppendedInPiecesIsTheTextAppendedAtOnce) {
   const std::string text = "Once upon a time, in a kingdom by the sea, there lived an old king.";
   const auto continuation = [&](const std::vector<std::string>& pieces) {
-    Engine engine(bundled_model(), small_options());
+    Engine engine(small_model(), small_options());
     value(open(engine, {.session = {.name = "a"}}));
     for (const std::string& piece : pieces) value(append(engine, "a", piece));
     auto collector = std::make_shared<Collector>();
@@ -123,7 +123,7 @@ TEST(Engine, TextAppendedInPiecesIsTheTextAppendedAtOnce) {
 }
 
 TEST(Engine, InputJoinsARunningGeneration) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}}));
   auto collector = std::make_shared<Collector>();
   GenerateRequest endless = greedy("a", 1);
@@ -145,7 +145,7 @@ TEST(Engine, InputJoinsARunningGeneration) {
 }
 
 TEST(Engine, APausedListenerRestsItsSessionOnly) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "slow"}}));
   value(open(engine, {.session = {.name = "fast"}}));
   auto slow = std::make_shared<Collector>(5);
@@ -160,7 +160,7 @@ TEST(Engine, APausedListenerRestsItsSessionOnly) {
 }
 
 TEST(Engine, StopStringsEndTheTextBeforeThem) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}}));
   value(open(engine, {.session = {.name = "b"}}));
   auto whole = std::make_shared<Collector>();
@@ -182,7 +182,7 @@ TEST(Engine, StopStringsEndTheTextBeforeThem) {
 }
 
 TEST(Engine, LogProbabilitiesAreThoseOfTheModel) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}}));
   GenerateRequest request = greedy("a", 20);
   request.n_logprobs = 3;
@@ -199,7 +199,7 @@ TEST(Engine, LogProbabilitiesAreThoseOfTheModel) {
 }
 
 TEST(Engine, RefusesWhatItCannotDo) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}}));
   EXPECT_TRUE(value(open(engine, {.session = {.name = "a"}})).existed);
   EXPECT_EQ(error(open(engine, {.session = {.name = "a"}, .window = 5})).code, ErrorCode::session_exists);
@@ -233,7 +233,7 @@ TEST(Engine, RefusesWhatItCannotDo) {
 }
 
 TEST(Engine, ClosingEndsTheGenerationAndFreesTheName) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}}));
   auto collector = std::make_shared<Collector>();
   GenerateRequest endless = greedy("a", 1);
@@ -249,7 +249,7 @@ TEST(Engine, ClosingEndsTheGenerationAndFreesTheName) {
 TEST(Engine, ShutdownTellsEveryListenerAndAnswersWhatWaits) {
   auto collector = std::make_shared<Collector>();
   std::atomic<int> refused = 0;
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}}));
   value(open(engine, {.session = {.name = "b"}}));
   GenerateRequest endless = greedy("a", 1);
@@ -266,7 +266,7 @@ TEST(Engine, ShutdownTellsEveryListenerAndAnswersWhatWaits) {
 }
 
 TEST(Engine, AnEndlessGenerationGoesOnPastEndOfSequence) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   GenerateRequest request;
   request.sampling.temperature = 0;
   request.sampling.logit_bias = {{2, 100.0F}};  // nothing but </s>

@@ -74,14 +74,14 @@ EngineOptions options_with(Beats& beats, milliseconds interval) {
   return options;
 }
 
-std::shared_ptr<Model> bundled_model() {
+std::shared_ptr<Model> small_model() {
   return load_model(std::filesystem::path(CONDENSED_MODELS_DIR) / "books-1m",
                     kernels::make_backend("auto", 1), parse_weight_format("stored"));
 }
 
 TEST(Heartbeat, GoesOnWhileIdleAndWhileGenerating) {
   Beats beats;
-  Engine engine(bundled_model(), options_with(beats, milliseconds(1)));
+  Engine engine(small_model(), options_with(beats, milliseconds(1)));
   beats.wait_for_more(3);
   auto endless = std::make_shared<Blocker>();
   endless->release();
@@ -93,7 +93,7 @@ TEST(Heartbeat, GoesOnWhileIdleAndWhileGenerating) {
 
 TEST(Heartbeat, StopsWhileTheEngineIsStuck) {
   Beats beats;
-  Engine engine(bundled_model(), options_with(beats, milliseconds(1)));
+  Engine engine(small_model(), options_with(beats, milliseconds(1)));
   auto stuck = std::make_shared<Blocker>();
   engine.open({.session = {.name = "a"}}, [](const auto&) {});
   engine.generate({.session = {.name = "a"}}, stuck, [](const auto&) {});
@@ -108,7 +108,7 @@ TEST(Heartbeat, StopsWhileTheEngineIsStuck) {
 TEST(Heartbeat, IsNotThereUnlessAskedFor) {
   Beats beats;
   {
-    Engine engine(bundled_model(), options_with(beats, milliseconds(0)));
+    Engine engine(small_model(), options_with(beats, milliseconds(0)));
     auto free = std::make_shared<Blocker>();
     free->release();
     engine.open({.session = {.name = "a"}}, [](const auto&) {});

@@ -47,7 +47,7 @@ const std::string kPrompt = "It was a dark and stormy night, and the captain";
 
 TEST(Hibernation, ASessionGoesOnAfterARestartAsItsTwinThatNeverStopped) {
   const ScratchFolder folder;
-  Engine undisturbed(bundled_model(), small_options());
+  Engine undisturbed(small_model(), small_options());
   value(open(undisturbed, {.session = {.name = "a"}, .input = kPrompt}));
   std::vector<std::int32_t> expected = run(undisturbed, sampled("a", 150));
   value(append(undisturbed, "a", std::string(" Then, \xE2\x82\xAC and more.")));
@@ -56,14 +56,14 @@ TEST(Hibernation, ASessionGoesOnAfterARestartAsItsTwinThatNeverStopped) {
 
   std::vector<std::int32_t> found;
   {
-    Engine engine(bundled_model(), options_with(folder));
+    Engine engine(small_model(), options_with(folder));
     value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     found = run(engine, sampled("a", 150));
     const SavedSnapshot saved = value(save(engine, "a"));
     EXPECT_EQ(saved.position, value(stat(engine, "a")).position);
     EXPECT_EQ(value(stat(engine, "a")).saved_position, saved.position);
   }
-  Engine engine(bundled_model(), options_with(folder));
+  Engine engine(small_model(), options_with(folder));
   EXPECT_TRUE(value(stat(engine, "a")).asleep);
   value(append(engine, "a", std::string(" Then, \xE2\x82\xAC and more.")));
   EXPECT_FALSE(value(stat(engine, "a")).asleep);
@@ -77,7 +77,7 @@ TEST(Hibernation, AnInterruptedGenerationIsResumedToTheToken) {
   GenerateRequest request = sampled("a", 400);
   request.stop = {"no such text at all", "nor this"};
   request.n_logprobs = 2;
-  Engine undisturbed(bundled_model(), small_options());
+  Engine undisturbed(small_model(), small_options());
   value(open(undisturbed, {.session = {.name = "a"}, .input = kPrompt}));
   auto whole = std::make_shared<Collector>();
   value(generate(undisturbed, request, whole));
@@ -86,7 +86,7 @@ TEST(Hibernation, AnInterruptedGenerationIsResumedToTheToken) {
   std::vector<std::int32_t> found;
   std::string text;
   for (int part = 0;; ++part) {
-    Engine engine(bundled_model(), options_with(folder));
+    Engine engine(small_model(), options_with(folder));
     if (part == 0) {
       value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     } else {
@@ -121,8 +121,8 @@ TEST(Hibernation, ManySessionsShareMemoryForFew) {
   constexpr int n_sessions = 40;
   EngineOptions options = options_with(folder);
   options.max_resident_sessions = 5;
-  Engine engine(bundled_model(), options);
-  Engine undisturbed(bundled_model(), small_options());
+  Engine engine(small_model(), options);
+  Engine undisturbed(small_model(), small_options());
   const auto name = [](int i) { return "s" + std::to_string(i); };
   for (int i = 0; i < n_sessions; ++i) {
     for (Engine* each : {&engine, &undisturbed}) {
@@ -144,7 +144,7 @@ TEST(Hibernation, ManySessionsShareMemoryForFew) {
 TEST(Hibernation, TheLimitMayBeOneOfBytes) {
   const ScratchFolder folder;
   EngineOptions options = options_with(folder);
-  const auto model = bundled_model();
+  const auto model = small_model();
   const cache::CacheShape shape{.n_owners = model->plan.n_owners(),
                                 .n_kv_heads = model->config.n_kv_heads,
                                 .head_dim = model->config.head_dim};
@@ -163,7 +163,7 @@ TEST(Hibernation, TheLimitMayBeOneOfBytes) {
 TEST(Hibernation, WithoutAStateFolderAFullMemoryIsALimit) {
   EngineOptions options = small_options();
   options.max_resident_sessions = 2;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   value(open(engine, {}));
   value(open(engine, {.session = {.name = "b"}}));
   const Error refused = error(open(engine, {.session = {.name = "c"}}));
@@ -179,7 +179,7 @@ TEST(Hibernation, WithoutAStateFolderAFullMemoryIsALimit) {
 TEST(Hibernation, AForkSharesNothingWithItsOrigin) {
   for (const bool on_disk : {false, true}) {
     const ScratchFolder folder;
-    Engine engine(bundled_model(), on_disk ? options_with(folder) : small_options());
+    Engine engine(small_model(), on_disk ? options_with(folder) : small_options());
     value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     run(engine, sampled("a", 100));
     EXPECT_EQ(value(fork(engine, "a", "b")).position, value(stat(engine, "a")).position);
@@ -195,7 +195,7 @@ TEST(Hibernation, AForkSharesNothingWithItsOrigin) {
 }
 
 TEST(Hibernation, AForkTakenInTheMiddleOfAGenerationCanBeResumed) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
   auto collector = std::make_shared<Collector>(30);
   value(generate(engine, sampled("a", 100), collector));
@@ -218,7 +218,7 @@ TEST(Hibernation, RenamedSessionsKeepTheirStateOnDiskToo) {
   const ScratchFolder folder;
   std::vector<std::int32_t> expected;
   {
-    Engine engine(bundled_model(), options_with(folder));
+    Engine engine(small_model(), options_with(folder));
     value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     value(open(engine, {.session = {.name = "taken"}}));
     value(save(engine, "a"));
@@ -229,7 +229,7 @@ TEST(Hibernation, RenamedSessionsKeepTheirStateOnDiskToo) {
     expected = run(engine, sampled("twin", 50));
     value(close(engine, "twin"));
   }
-  Engine engine(bundled_model(), options_with(folder));
+  Engine engine(small_model(), options_with(folder));
   value(rename(engine, "b", "c"));  // asleep
   value(open(engine, {.session = {.name = "b"}}));
   EXPECT_EQ(run(engine, sampled("c", 50)), expected);
@@ -238,7 +238,7 @@ TEST(Hibernation, RenamedSessionsKeepTheirStateOnDiskToo) {
 TEST(Hibernation, AClosedSessionStaysClosed) {
   const ScratchFolder folder;
   {
-    Engine engine(bundled_model(), options_with(folder));
+    Engine engine(small_model(), options_with(folder));
     for (const char* name : {"resident", "asleep"}) {
       value(open(engine, {.session = {.name = name}, .input = kPrompt}));
       value(save(engine, name));
@@ -246,7 +246,7 @@ TEST(Hibernation, AClosedSessionStaysClosed) {
     value(close(engine, "resident"));
   }
   {
-    Engine engine(bundled_model(), options_with(folder));
+    Engine engine(small_model(), options_with(folder));
     EXPECT_EQ(error(stat(engine, "resident")).code, ErrorCode::unknown_session);
     EXPECT_TRUE(value(stat(engine, "asleep")).asleep);
     value(close(engine, "asleep"));
@@ -255,7 +255,7 @@ TEST(Hibernation, AClosedSessionStaysClosed) {
 }
 
 TEST(Hibernation, UndoTakesTokensBackAsIfTheyHadNeverBeen) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   // The window of 60 has not evicted anything when "a" is undone, and has when "b" is.
   for (const int n_first : {20, 300}) {
     const std::string name = "n" + std::to_string(n_first);
@@ -285,8 +285,8 @@ TEST(Hibernation, UndoTakesTokensBackAsIfTheyHadNeverBeen) {
 
 TEST(Hibernation, AnExportedSessionGoesOnInAnotherEngine) {
   const ScratchFolder folder;
-  Engine here(bundled_model(), options_with(folder));
-  Engine there(bundled_model(), small_options());
+  Engine here(small_model(), options_with(folder));
+  Engine there(small_model(), small_options());
   value(open(here, {.session = {.name = "a"}, .input = kPrompt}));
   run(here, sampled("a", 100));
   const ExportedSession exported = value(export_session(here, "a"));
@@ -301,7 +301,7 @@ TEST(Hibernation, AnExportedSessionGoesOnInAnotherEngine) {
   // Of another kind of cache: its numbers would be nonsense here.
   EngineOptions other = small_options();
   other.cache_dtype = kernels::DType::f16;
-  Engine foreign(bundled_model(), other);
+  Engine foreign(small_model(), other);
   EXPECT_THAT(error(import_session(foreign, "y", exported.file)).message, HasSubstr("cache"));
 }
 
@@ -313,7 +313,7 @@ TEST(Hibernation, WhatACrashMayCostFollowsThePolicy) {
   };
   {
     options.snapshots = parse_snapshot_policy("on_append");
-    Engine engine(bundled_model(), options);
+    Engine engine(small_model(), options);
     value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     EXPECT_EQ(saved_position(engine), value(stat(engine, "a")).position);
     value(append(engine, "a", std::string(" more")));
@@ -322,7 +322,7 @@ TEST(Hibernation, WhatACrashMayCostFollowsThePolicy) {
   }
   {
     options.snapshots = parse_snapshot_policy("every_tokens=20");
-    Engine engine(bundled_model(), options);
+    Engine engine(small_model(), options);
     value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     auto collector = std::make_shared<Collector>(100);
     value(generate(engine, sampled("a", 100), collector));
@@ -332,7 +332,7 @@ TEST(Hibernation, WhatACrashMayCostFollowsThePolicy) {
     value(close(engine, "a"));
   }
   options.snapshots = parse_snapshot_policy("on_idle=1");
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
   run(engine, sampled("a", 30));
   while (saved_position(engine) < value(stat(engine, "a")).position) {
@@ -346,7 +346,7 @@ TEST(Hibernation, InputThatJoinsAGenerationIsSavedWithAllOfItsState) {
   options.prompt.mode = PromptMode::adaptive;  // the last token of an input may run with the others
   std::int64_t appended = 0;
   {
-    Engine engine(bundled_model(), options);
+    Engine engine(small_model(), options);
     value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     auto collector = std::make_shared<Collector>();
     GenerateRequest endless = sampled("a", 1);
@@ -359,7 +359,7 @@ TEST(Hibernation, InputThatJoinsAGenerationIsSavedWithAllOfItsState) {
   }
   fs::remove_all(folder.path() / "sessions");
   fs::rename(folder.path() / "copy", folder.path() / "sessions");
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   EXPECT_GE(value(stat(engine, "a")).position, appended);
   GenerateRequest resume;
   resume.session.name = "a";
@@ -373,7 +373,7 @@ TEST(Hibernation, ASessionThatRestsLongGoesToSleepByItself) {
   const ScratchFolder folder;
   EngineOptions options = options_with(folder);
   options.hibernate_after = std::chrono::milliseconds(20);
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
   while (!value(stat(engine, "a")).asleep) {
   }
@@ -386,7 +386,7 @@ TEST(Hibernation, ADamagedFileIsRefusedWithItsReasonAndSetAside) {
   EngineOptions options = options_with(folder);
   options.warn = [&](const std::string& warning) { warnings.push_back(warning); };
   {
-    Engine engine(bundled_model(), options);
+    Engine engine(small_model(), options);
     value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
     value(open(engine, {.session = {.name = "b"}, .input = kPrompt}));
   }
@@ -400,7 +400,7 @@ TEST(Hibernation, ADamagedFileIsRefusedWithItsReasonAndSetAside) {
     std::ofstream(folder.path() / "sessions" / "stranger") << "not a session";
     std::ofstream(folder.path() / "sessions" / "0.c.snapshot.new") << "half";
   }
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   EXPECT_EQ(error(stat(engine, "b")).code, ErrorCode::unknown_session);
   const Error refused = error(append(engine, "a", std::string("x")));
   EXPECT_EQ(refused.code, ErrorCode::snapshot_refused);
@@ -415,13 +415,13 @@ TEST(Hibernation, ADamagedFileIsRefusedWithItsReasonAndSetAside) {
 TEST(Hibernation, AnotherModelsSessionsAreSetAside) {
   const ScratchFolder folder;
   {
-    Engine engine(bundled_model(), options_with(folder));
+    Engine engine(small_model(), options_with(folder));
     value(open(engine, {.session = {.name = "a"}}));
   }
   std::string warned;
   EngineOptions options = options_with(folder);
   options.warn = [&](const std::string& warning) { warned = warning; };
-  Engine engine(bundled_model("q8"), options);
+  Engine engine(small_model("q8"), options);
   EXPECT_EQ(error(stat(engine, "a")).code, ErrorCode::unknown_session);
   EXPECT_THAT(warned, HasSubstr("another model"));
   EXPECT_EQ(files_in(folder.path() / "set-aside").size(), 1U);
@@ -429,11 +429,11 @@ TEST(Hibernation, AnotherModelsSessionsAreSetAside) {
 
 TEST(Hibernation, AFolderHasOneDaemon) {
   const ScratchFolder folder;
-  Engine engine(bundled_model(), options_with(folder));
-  EXPECT_THROW(Engine(bundled_model(), options_with(folder)), InputError);
+  Engine engine(small_model(), options_with(folder));
+  EXPECT_THROW(Engine(small_model(), options_with(folder)), InputError);
   EngineOptions unwritable = options_with(folder);
   unwritable.state_dir = "/proc/no-such-folder";
-  EXPECT_THROW(Engine(bundled_model(), unwritable), InputError);
+  EXPECT_THROW(Engine(small_model(), unwritable), InputError);
 }
 
 TEST(Hibernation, WhenTheFolderCannotBeWrittenSessionsStayAndSaySo) {
@@ -442,7 +442,7 @@ TEST(Hibernation, WhenTheFolderCannotBeWrittenSessionsStayAndSaySo) {
   EngineOptions options = options_with(folder);
   options.max_resident_sessions = 1;
   options.warn = [&](const std::string&) { ++warnings; };
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
   fs::rename(folder.path() / "sessions", folder.path() / "elsewhere");
   EXPECT_EQ(error(save(engine, "a")).code, ErrorCode::snapshot_failed);
@@ -456,7 +456,7 @@ TEST(Hibernation, WhenTheFolderCannotBeWrittenSessionsStayAndSaySo) {
 
 TEST(Hibernation, SessionsOfDifferentUsersDoNotMeet) {
   const ScratchFolder folder;
-  Engine engine(bundled_model(), options_with(folder));
+  Engine engine(small_model(), options_with(folder));
   value(open(engine, {.session = {.user = 1000, .name = "a"}, .input = kPrompt}));
   EXPECT_FALSE(value(open(engine, {.session = {.user = 1001, .name = "a"}})).existed);
   const auto list = [&](std::optional<std::uint32_t> user) {

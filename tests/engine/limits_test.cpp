@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-std::shared_ptr<Model> bundled_model() {
+std::shared_ptr<Model> small_model() {
   return load_model(std::filesystem::path(CONDENSED_MODELS_DIR) / "books-1m",
                     kernels::make_backend("auto", 2), parse_weight_format("stored"));
 }
@@ -63,7 +63,7 @@ Answer<SessionInfo> generate(Engine& engine, const std::string& session, std::in
 TEST(Limits, ASessionTooManyIsToldWhichLimitItIs) {
   EngineOptions options;
   options.max_sessions = 1;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   open(engine, "a");
   Answer<SessionInfo> answer;
   engine.open({.session = {.name = "b"}}, answer.reply());
@@ -74,7 +74,7 @@ TEST(Limits, ASessionTooManyIsToldWhichLimitItIs) {
 }
 
 TEST(Limits, WhatIsNoLimitNamesNone) {
-  Engine engine(bundled_model(), {});
+  Engine engine(small_model(), {});
   const Error error = generate(engine, "nobody").error();
   EXPECT_EQ(error.code, ErrorCode::unknown_session);
   EXPECT_EQ(error.limit, "");
@@ -84,7 +84,7 @@ TEST(Limits, WhatIsNoLimitNamesNone) {
 TEST(Limits, AGenerationTooManyMayComeWhenOneHasEnded) {
   EngineOptions options;
   options.max_generating = 2;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   for (const char* session : {"a", "b", "c"}) open(engine, session);
   generate(engine, "a").value();
   generate(engine, "b").value();
@@ -105,7 +105,7 @@ TEST(Limits, AGenerationTooManyMayComeWhenOneHasEnded) {
 TEST(Limits, InputTooLongForASessionIsWorthRetryingOnlyIfItCanEverFit) {
   EngineOptions options;
   options.max_waiting_input_bytes = 1024;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   open(engine, "a");
   Answer<AppendResult> hopeless;
   engine.append({.name = "a"}, std::string(1025, 'x'), hopeless.reply());
@@ -119,7 +119,7 @@ TEST(Limits, InputOfAllSessionsTogetherIsBounded) {
   constexpr std::size_t kLimit = 4096;
   EngineOptions options;
   options.max_total_waiting_input_bytes = kLimit;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   for (const char* session : {"a", "b"}) open(engine, session);
   std::promise<void> looked;
   engine.stat({.name = "a"}, [&](const auto&) { looked.get_future().wait(); });  // nothing is read meanwhile

@@ -60,7 +60,7 @@ TEST(SessionSaving, ASaveAskedForDuringAnotherIsAnsweredThoughTheSessionLeavesMe
   const ScratchFolder folder;
   EngineOptions options = options_with(folder);
   options.max_resident_sessions = 1;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
   Hold hold(engine);
   std::array<Answer<SavedSnapshot>, 3> saves;
@@ -85,7 +85,7 @@ TEST(SessionSaving, AnImportThatComesWithTheEndIsKeptOrRefused) {
     options.max_resident_sessions = max_resident;
     std::optional<std::variant<SessionInfo, Error>> answer;
     {
-      Engine engine(bundled_model(), options);
+      Engine engine(small_model(), options);
       value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
       const ExportedSession exported = value(export_session(engine, "a"));
       Hold hold(engine);
@@ -103,7 +103,7 @@ TEST(SessionSaving, AnImportThatComesWithTheEndIsKeptOrRefused) {
       answer = imported.get();
       ASSERT_TRUE(answer.has_value()) << "after shutdown() every reply has been called";
     }
-    Engine engine(bundled_model(), options);
+    Engine engine(small_model(), options);
     const bool there = std::holds_alternative<SessionInfo>(stat(engine, "b"));
     EXPECT_EQ(there, std::holds_alternative<SessionInfo>(*answer));
   }
@@ -119,7 +119,7 @@ TEST(SessionSaving, ManySavesThatFailTogetherAreOneMessage) {
   EngineOptions options = options_with(folder);
   options.observer = &failures;
   options.warn = [&](const std::string&) { ++warnings; };
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   constexpr int n_sessions = 30;
   for (int i = 0; i < n_sessions; ++i) {
     value(open(engine, {.session = {.name = "s" + std::to_string(i)}, .input = std::string("Once")}));
@@ -142,7 +142,7 @@ TEST(SessionSaving, ManySavesThatFailTogetherAreOneMessage) {
 TEST(SessionSaving, AFileThatCouldNotBeRemovedGoesWithTheNextSessionOfItsName) {
   const ScratchFolder folder;
   const fs::path file = folder.path() / "sessions" / "0.a.snapshot";
-  Engine engine(bundled_model(), options_with(folder));
+  Engine engine(small_model(), options_with(folder));
   value(open(engine, {.session = {.name = "a"}, .input = kPrompt}));
   value(save(engine, "a"));
   fs::rename(file, folder.path() / "kept");
@@ -215,7 +215,7 @@ TEST(SessionSaving, WhateverIsAskedTogetherIsAnsweredOnce) {
     options.snapshots = parse_snapshot_policy(policy);
     options.max_resident_sessions = 3;
     options.hibernate_after = std::chrono::milliseconds(1);
-    std::optional<Engine> engine(std::in_place, bundled_model(), options);
+    std::optional<Engine> engine(std::in_place, small_model(), options);
     Crowd crowd(*engine);
     const auto ask_much = [&](unsigned seed, int n) {
       std::mt19937 random(seed);
@@ -248,7 +248,7 @@ TEST(SessionSaving, WhateverIsAskedTogetherIsAnsweredOnce) {
     for (const auto& file : fs::directory_iterator(folder.path() / "sessions")) {
       EXPECT_EQ(file.path().extension(), ".snapshot");
     }
-    const Engine again(bundled_model(), options);
+    const Engine again(small_model(), options);
     EXPECT_TRUE(fs::is_empty(folder.path() / "set-aside"));
   }
 }

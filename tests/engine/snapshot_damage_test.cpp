@@ -285,7 +285,7 @@ TEST(SnapshotDamage, AnEngineGoesOnWhateverIsImported) {
   const ScratchFolder folder;
   EngineOptions options = small_options();
   options.max_window = 4096;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   value(open(engine, {.session = {.name = "a"}, .input = std::string("It was a dark night")}));
   GenerateRequest request = greedy("a", 30);
   request.stop = {"no such text"};

@@ -170,7 +170,7 @@ class StepAccountTest : public testing::Test {
 };
 
 TEST_F(StepAccountTest, IsGivenToWhoAsksForSlowTokensOnly) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}, .input = std::vector<std::int32_t>{5, 6, 7}}));
   EXPECT_EQ(accounts_of(*generate_slow(engine, "a", 20, std::nullopt)).size(), 0U);
   EXPECT_EQ(accounts_of(*generate_slow(engine, "a", 20, std::chrono::hours(24))).size(), 0U);
@@ -178,7 +178,7 @@ TEST_F(StepAccountTest, IsGivenToWhoAsksForSlowTokensOnly) {
 }
 
 TEST_F(StepAccountTest, PartsAddUpWhateverElseRuns) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   for (const char* name : {"a", "b"}) {
     value(open(engine, {.session = {.name = name}, .input = std::vector<std::int32_t>(30, 9)}));
   }
@@ -196,7 +196,7 @@ TEST_F(StepAccountTest, PartsAddUpWhateverElseRuns) {
 }
 
 TEST_F(StepAccountTest, ItsOwnInputIsCounted) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}, .input = std::vector<std::int32_t>{5, 6, 7}}));
   const auto paused = generate_slow(engine, "a", 2, nanoseconds(0), 0);
   value(append(engine, "a", std::vector<std::int32_t>(10, 8)));
@@ -208,7 +208,7 @@ TEST_F(StepAccountTest, ItsOwnInputIsCounted) {
 }
 
 TEST_F(StepAccountTest, AReaderThatDoesNotReadIsToBlame) {
-  Engine engine(bundled_model(), small_options());
+  Engine engine(small_model(), small_options());
   value(open(engine, {.session = {.name = "a"}, .input = std::vector<std::int32_t>{5, 6, 7}}));
   const auto slow = generate_slow(engine, "a", 6, nanoseconds(0), 3);
   slow->wait_tokens(3);
@@ -227,7 +227,7 @@ TEST_F(StepAccountTest, AReaderThatDoesNotReadIsToBlame) {
 TEST_F(StepAccountTest, WhoFindsNoRoomIsQueued) {
   EngineOptions options = small_options();
   options.max_batch_rows = 1;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   for (const char* name : {"a", "b"}) {
     value(open(engine, {.session = {.name = name}, .input = std::vector<std::int32_t>{5}}));
   }
@@ -245,7 +245,7 @@ TEST_F(StepAccountTest, WakingIsAccountedFor) {
   const ScratchFolder folder;
   EngineOptions options = options_with(folder);
   options.max_resident_sessions = 1;
-  Engine engine(bundled_model(), options);
+  Engine engine(small_model(), options);
   value(open(engine, {.session = {.name = "a"}, .input = std::vector<std::int32_t>{5, 6, 7}}));
   value(open(engine, {.session = {.name = "b"}}));  // a goes to sleep
   const auto accounts = accounts_of(*generate_slow(engine, "a", 2, nanoseconds(0)));
@@ -259,11 +259,11 @@ TEST_F(StepAccountTest, WakingIsAccountedFor) {
 TEST_F(StepAccountTest, AResumedGenerationHasOneOnlyIfAskedAgain) {
   const ScratchFolder folder;
   {
-    Engine engine(bundled_model(), options_with(folder));
+    Engine engine(small_model(), options_with(folder));
     value(open(engine, {.session = {.name = "a"}, .input = std::vector<std::int32_t>{5, 6, 7}}));
     generate_slow(engine, "a", std::int64_t{1} << 40, nanoseconds(0))->wait_tokens(3);
   }
-  Engine engine(bundled_model(), options_with(folder));
+  Engine engine(small_model(), options_with(folder));
   GenerateRequest again{.session = {.name = "a"}, .resume = true};
   auto quiet = std::make_shared<Collector>();
   value(generate(engine, again, quiet));
