@@ -22,9 +22,10 @@ bool can_overlap(int device) {
   constexpr int kLeastDriver = 12030;
   int major = 0;
   int driver = 0;
+  check(cudaSetDevice(device), "cudaSetDevice");
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-  return major >= 9 && driver >= kLeastDriver;
+  return major >= 9 && driver >= kLeastDriver && kernels_await_previous();
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/cuda/checked.h"
 #include "kernels/cuda/elementwise.cuh"
 #include "kernels/cuda/launches.h"
 
@@ -59,6 +60,13 @@ Command fill_zero_command(std::int64_t elements, const FillZeroArguments& argume
 }
 Command difference_command(std::int64_t elements, const DifferenceArguments& arguments) {
   return kernel_command(&largest_difference, elements_of(elements), arguments);
+}
+
+bool kernels_await_previous() {
+  constexpr int kFirstThatWaits = 90;
+  cudaFuncAttributes attributes{};
+  check(cudaFuncGetAttributes(&attributes, fill_zero), "cudaFuncGetAttributes");
+  return attributes.ptxVersion >= kFirstThatWaits;
 }
 
 }  // namespace condensed::kernels::cuda

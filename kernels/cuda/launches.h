@@ -33,6 +33,10 @@ Command copy_command(std::int64_t elements, const CopyArguments& arguments);
 Command fill_zero_command(std::int64_t elements, const FillZeroArguments& arguments);
 Command difference_command(std::int64_t elements, const DifferenceArguments& arguments);
 
+/// Whether the kernels, as they were compiled for this device, wait for what they follow
+/// (device_language.cuh): from PTX of 8.x the driver makes kernels that do not. Throws DeviceError.
+bool kernels_await_previous();
+
 /// Copies from pinned memory.
 struct HostCopyArguments {
   const std::byte* from = nullptr;

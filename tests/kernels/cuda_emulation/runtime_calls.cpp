@@ -44,6 +44,7 @@ struct Machine {
   std::size_t used_bytes = 0;
   int driver_version = 13000;
   int compute_capability = 9;
+  int ptx_version = 90;
   int n_devices = 1;
   std::byte* protected_memory = nullptr;
   std::size_t protected_used = 0;
@@ -202,6 +203,12 @@ void set_driver_version(int version) {
 }
 void set_compute_capability(int major) {
   machine().compute_capability = major;
+}
+void set_ptx_version(int version) {
+  machine().ptx_version = version;
+}
+int ptx_version() {
+  return machine().ptx_version;
 }
 void set_devices(int count) {
   machine().n_devices = count;

@@ -116,12 +116,24 @@ void set_memory_bytes(std::size_t bytes);
 void protect_device_memory();
 void set_driver_version(int version);
 void set_compute_capability(int major);
+/// Which PTX version its kernels seem to be compiled from.
+void set_ptx_version(int version);
+int ptx_version();
 void set_devices(int count);
 /// What is allocated there: on the device that is current for the thread that asks. Work goes to a stream of
 /// that device only.
 std::size_t bytes_on(int device);
 
 }  // namespace condensed::emulation
+
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+template <typename Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel* /*kernel*/) {
+  attributes->ptxVersion = condensed::emulation::ptx_version();
+  return cudaSuccess;
+}
 
 template <typename... Expected, typename... Actual>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
