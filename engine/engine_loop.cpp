@@ -269,6 +269,18 @@ StepReport Engine::Loop::chosen_rows() const {
   return report;
 }
 
+/// The step had no room and left all caches whole. Prompts take the most: where there are any, those who
+/// decode go on without them.
+void Engine::Loop::stop_for_room(const std::string& why) {
+  const bool prompts =
+      std::ranges::any_of(slices_, [](const Slice& slice) { return slice.tokens.size() > 1; });
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    if (!prompts || slices_[i].tokens.size() > 1) {
+      SessionTable::stop_for_room(runners_[i], why);
+    }
+  }
+}
+
 /// Runs the chosen slices through the model. False: it cannot, and who waits for that was told; or the device
 /// failed on the way, and was restarted.
 bool Engine::Loop::run_slices() {
@@ -286,9 +298,7 @@ bool Engine::Loop::run_slices() {
     failure = error.what();
   } catch (const std::bad_alloc& error) {
     if (transformer_->caches_intact()) {
-      for (const EntryPtr& runner : runners_) {
-        SessionTable::stop_for_room(runner, error.what());
-      }
+      stop_for_room(error.what());
       return false;
     }
     if (!options_.remake_backend) {

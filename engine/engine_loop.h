@@ -95,6 +95,7 @@ class Engine::Loop {
   void beat();
   bool step();
   bool run_slices();
+  void stop_for_room(const std::string& why);
   void recover(std::string what);
   void leave_device(const std::string& what);
   void drop_device();

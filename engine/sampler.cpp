@@ -67,8 +67,19 @@ Sampler::Sampler(const SamplingOptions& options, int vocab_size, std::uint64_t s
     : options_(options), random_state_{.seed = options.seed.value_or(seed)}, random_(random_state_.seed) {
   check_sampling(options, vocab_size);
   for (const auto& [token, bias] : options_.logit_bias) {
-    adjust(token, bias, 0);
+    adjustments_.push_back({.token = token, .bias = bias, .count = 0});
   }
+  // One for each token, in the order of tokens: a request can have a hundred thousand.
+  std::ranges::stable_sort(adjustments_, {}, &kernels::LogitAdjustment::token);
+  std::size_t n = 0;
+  for (const kernels::LogitAdjustment& adjustment : adjustments_) {
+    if (n > 0 && adjustments_[n - 1].token == adjustment.token) {
+      adjustments_[n - 1].bias += adjustment.bias;
+    } else {
+      adjustments_[n++] = adjustment;
+    }
+  }
+  adjustments_.resize(n);
   if (penalises()) {
     const auto window = static_cast<std::size_t>(options.penalty_window);
     recent_.reserve(window);

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kTokenisePieceBytes = 512;
 constexpr std::size_t kPenaltyTokens = 1024;  // the largest penalty_window
 // Of a token that the backend chooses: they go to the device with every step. With more the logits come here.
-constexpr std::size_t kMostAdjustments = 4096;
+constexpr std::size_t kMostAdjustments = 1024;
 
 /// Tokens whose ids are kept: what undo() can take back, and what penalties look at after it has.
 std::size_t history_tokens(const cache::StreamWindow& window) {
@@ -140,8 +140,11 @@ void Session::start(GenerateRequest request, std::shared_ptr<GenerationListener>
   if (resume) {
     sampler.set_random_state(state.random);
   }
-  for (const std::int32_t token : history_) {
-    sampler.observe(token);
+  // What is further back has left the penalties' window again.
+  const auto counted = static_cast<std::ptrdiff_t>(state.request.sampling.penalty_window);
+  for (auto token = history_.end() - std::min(counted, std::ssize(history_)); token != history_.end();
+       ++token) {
+    sampler.observe(*token);
   }
   StopMatcher stop(state.request.stop, std::move(state.held_text));
   generation_.emplace(Generation{.request = std::move(state.request),

@@ -25,6 +25,7 @@ struct Faults {
   std::atomic<std::int64_t> attends_left{-1};  // until one fails; below 0: none does
   std::atomic<std::int64_t> stores_left{-1};
   std::atomic<int> crowded_attends = 0;  // for which there is no room
+  std::atomic<int> crowded_rows = 0;     // nor for those of so many rows; 0: there is
   std::atomic<bool> forgets = false;     // with the failure the memory is gone: nothing can be downloaded
   std::atomic<std::int64_t> allocations = 0;
   std::atomic<std::int64_t> full_from = 0;  // number of the allocation from which on all fail; 0: none does
@@ -55,6 +56,15 @@ class FaultyBackend : public kernels::test::ForwardingBackend {
       throw std::bad_alloc();
     }
     return std::min<std::size_t>(ForwardingBackend::reserve(bytes), faults_.reservable);
+  }
+
+  void attend(const kernels::AttentionShape& shape, std::span<const float> queries_stream,
+              std::span<const float> queries_sink, std::span<const kernels::KvRun> runs,
+              std::span<const std::int32_t> run_begin, std::span<float> out) override {
+    if (faults_.crowded_rows > 0 && std::ssize(run_begin) > faults_.crowded_rows) {
+      throw kernels::NoRoomError("no room for so many rows");
+    }
+    ForwardingBackend::attend(shape, queries_stream, queries_sink, runs, run_begin, out);
   }
 
  private:
@@ -389,6 +399,18 @@ TEST_F(DeviceFailure, AStepWithoutRoomConcernsItsSessionsOnly) {
   other->wait_done();
   EXPECT_EQ(other->ids(), expected);
   EXPECT_EQ(faults_.made, made);
+}
+
+TEST_F(DeviceFailure, APromptWithoutRoomLeavesThoseWhoDecodeAlone) {
+  EngineOptions options = small_options();
+  options.prompt = {.mode = PromptMode::passes, .chunk_tokens = 32, .passes = 9};
+  const auto engine = this->engine(options);
+  open_sessions(*engine);
+  const auto endless = run(*engine, greedy("a", 1'000'000));
+  faults_.crowded_rows = 20;
+  EXPECT_EQ(error(append(*engine, "b", std::vector<std::int32_t>(40, 17))).code, ErrorCode::memory_limit);
+  value(cancel(*engine, "a"));
+  EXPECT_EQ(endless->wait_done().reason, FinishReason::cancelled);
 }
 
 TEST_F(DeviceFailure, WhatTheRestartedDeviceHasNoRoomForGoesToAFile) {
