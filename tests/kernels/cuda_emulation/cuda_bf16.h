@@ -1,6 +1,6 @@
 #pragma once
 
-// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the names are CUDA's.
 
 #include "kernels/float_formats.h"
 
@@ -17,4 +17,4 @@ inline __nv_bfloat16 __float2bfloat16_rn(float value) {
   return {condensed::kernels::f32_to_bf16(value)};
 }
 
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

@@ -1,6 +1,6 @@
 #pragma once
 
-// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the names are CUDA's.
 
 #include "kernels/float_formats.h"
 
@@ -23,4 +23,4 @@ inline __half __float2half_rn(float value) {
   return {condensed::kernels::f32_to_f16(value)};
 }
 
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

@@ -1,6 +1,6 @@
 #pragma once
 
-// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the names are CUDA's.
 
 #include <algorithm>
 #include <bit>
@@ -114,4 +114,4 @@ inline float __fdiv_rn(float a, float b) {
 
 #include "tests/kernels/cuda_emulation/runtime_calls.h"
 
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

@@ -9,6 +9,8 @@
 
 /// The calls of CUDA's runtime library that our host code uses.
 
+// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
+
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
@@ -154,3 +156,5 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                                                    .kernel = [kernel, arguments...] { kernel(arguments...); },
                                                    .overlaps = overlaps});
 }
+
+// NOLINTEND(readability-identifier-naming)
