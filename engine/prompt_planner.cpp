@@ -14,7 +14,7 @@ constexpr int kRepetitions = 2;  // that count
 constexpr double kLongStepSeconds = 0.2;
 constexpr double kForget = 0.1;  // weight of the newest observation of passes
 
-// Passes until nothing moves by more than 1e-3, measured on the bundled model; sizes that are tried.
+// Passes until nothing moves by more than 1e-3, measured on books-1m; sizes that are tried.
 constexpr std::pair<std::int64_t, double> kUsualPasses[] = {
     {4, 4.0}, {8, 6.3}, {16, 7.6}, {32, 8.3}, {64, 9.0}};
 

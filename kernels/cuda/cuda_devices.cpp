@@ -60,8 +60,7 @@ std::string driver_defect(const DriverCalls& calls) {
   }
   if (driver == 0) {
     return "there is no NVIDIA driver on this machine; install one, or load its kernel module (nvidia-smi "
-           "shows "
-           "whether it runs)";
+           "shows whether it runs)";
   }
   if (const std::string error = calls.runtime_version(runtime); !error.empty()) {
     return "asking for the CUDA runtime's version failed: " + error;

@@ -133,6 +133,14 @@ class DeviceFailure : public testing::Test {
     value(generate(engine, std::move(request), collector));
     return collector;
   }
+  /// Each of the two sessions generates the tokens that one does that nothing befell.
+  void expect_both_go_on(Engine& engine, const std::vector<std::int32_t>& expected) {
+    for (const char* name : {"a", "b"}) {
+      const auto collector = run(engine, greedy(name, static_cast<std::int64_t>(expected.size())));
+      collector->wait_done();
+      EXPECT_EQ(collector->ids(), expected) << name;
+    }
+  }
   static std::size_t max_cache_bytes(Engine& engine) {
     return value(wait_for<EngineInfo>([&](auto reply) { engine.stat_engine(reply); })).max_cache_bytes;
   }
@@ -201,11 +209,7 @@ TEST_F(DeviceFailure, SessionsWhoseMemoryIsLostGoBackToTheirFiles) {
 
   EXPECT_EQ(value(stat(*engine, "a")).position, saved_at);
   EXPECT_TRUE(value(stat(*engine, "a")).asleep);
-  for (const char* name : {"a", "b"}) {
-    const auto again = run(*engine, greedy(name, 100));
-    again->wait_done();
-    EXPECT_EQ(again->ids(), expected) << name;
-  }
+  expect_both_go_on(*engine, expected);
   EXPECT_EQ(error(stat(*engine, "unsaved")).code, ErrorCode::unknown_session);
   engine->shutdown();
   EXPECT_THAT(went_back_, testing::UnorderedElementsAre("a", "unsaved"));
@@ -297,11 +301,7 @@ TEST_F(DeviceFailure, CopiesOutliveADeviceThatFailsWhileTheyReturn) {
   // Behind those of the step that fails and of loading the model again: of a session that returns.
   faults_.failing_upload = faults_.uploads + of_the_model + 6;
   EXPECT_TRUE(run(*engine, greedy("a", 100))->wait_done().resumable);
-  for (const char* name : {"a", "b"}) {
-    const auto collector = run(*engine, greedy(name, 100));
-    collector->wait_done();
-    EXPECT_EQ(collector->ids(), expected) << name;
-  }
+  expect_both_go_on(*engine, expected);
   EXPECT_EQ(faults_.made, made + 2);
   engine->shutdown();
   EXPECT_TRUE(went_back_.empty());
@@ -426,11 +426,7 @@ TEST_F(DeviceFailure, WhatTheRestartedDeviceHasNoRoomForGoesToAFile) {
   EXPECT_FALSE(value(stat(*engine, "a")).asleep);
   EXPECT_TRUE(value(stat(*engine, "b")).asleep);
   faults_.full_from = 0;
-  for (const char* name : {"a", "b"}) {
-    const auto collector = run(*engine, greedy(name, 100));
-    collector->wait_done();
-    EXPECT_EQ(collector->ids(), expected) << name;
-  }
+  expect_both_go_on(*engine, expected);
   engine->shutdown();
   EXPECT_THAT(went_back_, testing::ElementsAre("b"));
 }
@@ -557,11 +553,7 @@ TEST_F(DeviceFailure, ALimitThatWasLoweredForWantOfRoomRisesAgain) {
   faults_.attends_left = 0;
   EXPECT_TRUE(run(*engine, greedy("a", 100))->wait_done().resumable);
   EXPECT_EQ(max_cache_bytes(*engine), 10'000'000);
-  for (const char* name : {"a", "b"}) {
-    const auto collector = run(*engine, greedy(name, 100));
-    collector->wait_done();
-    EXPECT_EQ(collector->ids(), expected) << name;
-  }
+  expect_both_go_on(*engine, expected);
   engine->shutdown();
   EXPECT_THAT(went_back_, testing::ElementsAre("b"));
   EXPECT_THAT(warnings_, HasSubstr("instead of 10000000: the device has no room for more"));
